@@ -5,8 +5,9 @@ export default class PlainReporter implements Reporter {
   onTestRunEnd(modules: ReadonlyArray<TestModule>, unhandled: ReadonlyArray<SerializedError>): void {
     const count = { passed: 0, failed: unhandled.length, skipped: 0, pending: 0 }
     for (const module of modules) {
-      count.failed += module.errors().length
+      const failedBefore = count.failed
       for (const test of module.children.allTests()) count[test.result().state]++
+      if (module.errors().length > 0 && count.failed === failedBefore) count.failed++
     }
     console.log(`${count.passed} passed, ${count.failed} failed, ${count.skipped + count.pending} skipped`)
   }
