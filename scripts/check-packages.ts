@@ -2,7 +2,7 @@
 // new plain npm project, and there, on the Node of node_modules and on the system's, imports every public entry, sees that
 // internal modules are closed, type-checks a small program and runs it.
 import { execFileSync } from "node:child_process"
-import { cpSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, delimiter, join } from "node:path"
 
@@ -36,10 +36,7 @@ const manifest = (folder: string): Manifest => JSON.parse(readFileSync(join(root
 const pack = (): ReadonlyArray<string> => {
   for (const name of packages) rmSync(join(root, "packages", name, "dist"), { recursive: true, force: true })
   run("tsc", ["-b", "tsconfig.build.json", "--force"])
-  for (const name of packages) {
-    cpSync(join(root, "LICENSE"), join(root, "packages", name, "LICENSE"))
-    run("pnpm", ["--dir", `packages/${name}`, "pack", "--pack-destination", temporary])
-  }
+  for (const name of packages) run("pnpm", ["--dir", `packages/${name}`, "pack", "--pack-destination", temporary])
   const tarballs = globSync("*.tgz", { cwd: temporary }).map((file) => join(temporary, file))
   for (const tarball of tarballs) {
     run("publint", [tarball, "--strict"])
@@ -120,5 +117,4 @@ try {
   console.log("The packages install, type-check and run.")
 } finally {
   rmSync(temporary, { recursive: true, force: true })
-  for (const name of packages) rmSync(join(root, "packages", name, "LICENSE"), { force: true })
 }
