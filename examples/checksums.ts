@@ -1,0 +1,1 @@
+console.log("effect-tasks: the example comes with the library")
