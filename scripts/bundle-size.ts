@@ -49,7 +49,7 @@ const entries: ReadonlyArray<Entry> = [
   {
     name: "TaskManager and TaskManagerConfig with effect",
     program: useManager(
-      `TaskManagerConfig.layer(TaskManager, { workers: Config.int("WORKERS") })`,
+      `TaskManagerConfig.layer(TaskManager, { workers: Config.Int("WORKERS") })`,
       `import * as Config from "effect/Config"
        import * as TaskManagerConfig from "@effect-tasks/core/TaskManagerConfig"`
     ),

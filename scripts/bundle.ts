@@ -35,9 +35,9 @@ export const bundle = async (program: string, options: { readonly external: bool
         return options.external && /^effect(\/|$)/.test(id) ? { id, external: true } : null
       }
     }],
-    onLog(level, log, log2) {
-      if (log.code === "UNRESOLVED_IMPORT") throw new Error(log.message)
-      if (level === "warn") log2(level, log)
+    // A warning is an import that does not exist or the like: the result would be wrong.
+    onLog(level, log) {
+      if (level === "warn") throw new Error(log.message)
     }
   })
   const { output } = await build.generate({ format: "esm", minify: true, codeSplitting: false })
