@@ -1,0 +1,219 @@
+/**
+ * The worker loop, and one attempt from its start to what becomes of it.
+ *
+ *     perform → attempt fiber → conclude: complete | decide → retryLater | giveUp → onFailed → settle | aborted
+ *
+ * Everything that runs for a task (the attempt, the step of its schedule, `onFailed`) is a root fiber of its own with
+ * the submitter's context. The worker starts it at once, goes on without suspending when it ended synchronously, and
+ * otherwise attends to it.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import { TaskFailedError } from "../TaskError.ts"
+import { CurrentTask } from "../TaskInfo.ts"
+import { asDefects, Capped, withoutInterrupts, withoutStack } from "./causes.ts"
+import type { Kernel } from "./kernel.ts"
+import { logCompleted, logFailed, logRetry } from "./log.ts"
+import { nextDelay } from "./retry.ts"
+import { withAttemptSpan } from "./span.ts"
+import { RunningTask, type TaskRecord } from "./taskRecord.ts"
+import { Worker } from "./worker.ts"
+
+/** One worker: takes what the kernel hands it, until the manager has stopped. */
+export const workerLoop = (kernel: Kernel, worker: Worker): Effect.Effect<void> =>
+  Effect.whileLoop({
+    while: () => {
+      kernel.release(worker)
+      return kernel.phase !== "stopped"
+    },
+    body: () => {
+      const record = worker.task
+      if (record === undefined) return park(worker)
+      worker.task = undefined
+      return perform(kernel, record)
+    },
+    step: () => {}
+  })
+
+const park = (worker: Worker): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    worker.wake = () => resume(Effect.void)
+  })
+
+const perform = (kernel: Kernel, record: TaskRecord): Effect.Effect<void> => {
+  kernel.begin(record)
+  const { effect, submitter } = record.work!
+  const scoped = Effect.scoped(effect)
+  const attempt = submitter.traced ? withAttemptSpan(scoped, kernel.id, record) : scoped
+  return onWorker(kernel, record, attempt, (exit) => conclude(kernel, record, exit))
+}
+
+// --- what becomes of an attempt ---
+
+const conclude = (kernel: Kernel, record: TaskRecord, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+  kernel.ended(record)
+  if (exit._tag === "Success") return complete(kernel, record, exit.value)
+  if (cutShort(record, exit.cause)) {
+    const own = withoutInterrupts(exit.cause)
+    if (own.reasons.length > 0) addFailure(record, own)
+    return abort(kernel, record)
+  }
+  addFailure(record, exit.cause)
+  record.failure = exit.cause
+  const error = Cause.hasDies(exit.cause) ? Option.none() : Cause.findErrorOption(exit.cause)
+  if (record.work!.options.retry === undefined || Option.isNone(error)) return giveUp(kernel, record, Cause.empty)
+  if (record.abortReason !== undefined) return abort(kernel, record)
+  return decide(kernel, record, error.value)
+}
+
+/** Our interruption is not the task's failure. */
+const cutShort = (record: TaskRecord, cause: Cause.Cause<unknown>): boolean =>
+  record.abortReason !== undefined && Cause.hasInterrupts(cause)
+
+const complete = (kernel: Kernel, record: TaskRecord, value: unknown): Effect.Effect<void> => {
+  if (record.work!.submitter.debug) logCompleted(kernel, record)
+  kernel.settle(record, { _tag: "Completed", value, attempts: record.attempts })
+  return Effect.void
+}
+
+const abort = (kernel: Kernel, record: TaskRecord): Effect.Effect<void> => {
+  kernel.settleAborted(record, record.abortReason!)
+  return Effect.void
+}
+
+const addFailure = (record: TaskRecord, cause: Cause.Cause<unknown>): void => {
+  record.failures ??= new Capped()
+  record.failures.add({ attempt: record.attempts, cause })
+}
+
+/** Asks the schedule whether and when there is another attempt. */
+const decide = (kernel: Kernel, record: TaskRecord, error: unknown): Effect.Effect<void> => {
+  const now = kernel.timer.wallNow()
+  const decision = nextDelay(record.work!.options.retry!, record.retry, now, error)
+  return onWorker(kernel, record, decision, (exit) => {
+    if (exit._tag === "Failure") {
+      return cutShort(record, exit.cause) ? abort(kernel, record) : giveUp(kernel, record, asDefects(exit.cause))
+    }
+    const [progress, delay] = exit.value
+    record.retry = progress
+    if (delay === undefined) return giveUp(kernel, record, Cause.empty)
+    if (record.work!.submitter.debug) logRetry(kernel, record, delay)
+    kernel.retryLater(record, delay)
+    return Effect.void
+  })
+}
+
+/** Failed for good: the hook runs, then the failure is logged once and the task settles. */
+const giveUp = (kernel: Kernel, record: TaskRecord, defects: Cause.Cause<never>): Effect.Effect<void> => {
+  const { onFailed } = record.work!.options
+  const error = failedError(kernel, record, defects)
+  const finish = (more: Cause.Cause<never>): Effect.Effect<void> => {
+    logFailed(kernel, record, error, [...defects.reasons, ...more.reasons])
+    kernel.settle(record, { _tag: "Failed", error })
+    return Effect.void
+  }
+  if (onFailed === undefined) return finish(Cause.empty)
+  const hook = Effect.scoped(Effect.suspend(() => onFailed(error.cause)))
+  return onWorker(kernel, record, hook, (exit) => {
+    const wrong = exit._tag === "Success" ? Cause.empty : exit.cause
+    return finish(asDefects(record.abortReason === undefined ? wrong : withoutInterrupts(wrong)))
+  })
+}
+
+const failedError = (kernel: Kernel, record: TaskRecord, defects: Cause.Cause<never>): TaskFailedError => {
+  const attempts = record.failures!.toCause((failed) => failed.cause.reasons, "attempts")
+  return withoutStack(() =>
+    new TaskFailedError({
+      id: String(record.id),
+      task: record.name,
+      attempts: record.attempts,
+      duration: Duration.millis(kernel.timer.now() - record.admittedAt),
+      error: callersError(record.work!.options.error),
+      cause: Cause.fromReasons([...attempts.reasons, ...defects.reasons])
+    })
+  )
+}
+
+const callersError = (make: (() => unknown) | undefined): unknown => {
+  try {
+    return make?.()
+  } catch (thrown) {
+    return thrown
+  }
+}
+
+// --- fibers on a worker ---
+
+/** Starts `effect` for the task at once, and concludes it on the worker. */
+const onWorker = <A, E>(
+  kernel: Kernel,
+  record: TaskRecord,
+  effect: Effect.Effect<A, E>,
+  then: (exit: Exit.Exit<A, E>) => Effect.Effect<void>
+): Effect.Effect<void> => {
+  const fiber = Effect.runForkWith(contextOf(record))(Effect.withFiber((self) => {
+    record.fiber = self
+    return effect
+  }))
+  const exit = fiber.pollUnsafe()
+  if (exit !== undefined) return then(exit)
+  if (record.abortReason !== undefined) fiber.interruptUnsafe()
+  return attendTo(kernel, record, fiber, then)
+}
+
+const contextOf = (record: TaskRecord): Context.Context<never> => {
+  const context = Context.add(record.work!.submitter.context, CurrentTask, new RunningTask(record))
+  const metadata = record.retry?.metadata
+  return metadata === undefined ? context : Context.add(context, Schedule.CurrentMetadata, metadata)
+}
+
+/**
+ * Suspends the worker until the fiber has ended. Meanwhile the kernel may lend the worker: it then performs another
+ * task and comes back. When the fiber ends while it is lent, a substitute concludes the task.
+ */
+const attendTo = <A, E>(
+  kernel: Kernel,
+  record: TaskRecord,
+  fiber: Fiber.Fiber<A, E>,
+  then: (exit: Exit.Exit<A, E>) => Effect.Effect<void>
+): Effect.Effect<void> => {
+  const worker = record.worker!
+  let resume: ((effect: Effect.Effect<void>) => void) | undefined
+  let substituted = false
+  const attend: Effect.Effect<void> = Effect.callback((resumeWorker) => {
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return resumeWorker(substituted ? Effect.void : Effect.suspend(() => then(exit)))
+    const first = resume === undefined
+    resume = resumeWorker
+    worker.wake = () => resumeWorker(performLent())
+    if (first) fiber.addObserver(onEnd)
+    kernel.attends(worker, record)
+  })
+  const performLent = (): Effect.Effect<void> => {
+    const lentTo = worker.task!
+    worker.attending = worker.task = undefined
+    return Effect.andThen(perform(kernel, lentTo), attend)
+  }
+  const onEnd = (exit: Exit.Exit<A, E>): void => {
+    if (worker.attending === record) {
+      worker.attending = worker.wake = undefined
+      return resume!(Effect.suspend(() => then(exit)))
+    }
+    substituted = true
+    record.worker = new Worker(kernel)
+    Effect.runForkWith(kernel.context)(Effect.andThen(
+      Effect.suspend(() => then(exit)),
+      Effect.sync(() => {
+        kernel.paidBack(record)
+        kernel.advance()
+      })
+    ))
+  }
+  return attend
+}

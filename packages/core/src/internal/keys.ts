@@ -1,0 +1,51 @@
+/**
+ * Which task holds a key, and which run under it has to end before the next may start.
+ */
+import type { TaskRecord } from "./taskRecord.ts"
+
+interface Slot {
+  holder: TaskRecord | undefined
+  /** A started task with `keyUntil: "start"`. */
+  running: TaskRecord | undefined
+}
+
+export class Keys {
+  readonly #slots = new Map<string, Slot>()
+
+  /** The task that a submit under this key joins. */
+  holder(key: string): TaskRecord | undefined {
+    return this.#slots.get(key)?.holder
+  }
+
+  /** The run that a new task under this key has to wait for. */
+  running(key: string): TaskRecord | undefined {
+    return this.#slots.get(key)?.running
+  }
+
+  accepted(record: TaskRecord): void {
+    if (record.key === undefined) return
+    let slot = this.#slots.get(record.key)
+    if (slot === undefined) this.#slots.set(record.key, slot = { holder: undefined, running: undefined })
+    slot.holder = record
+    record.after = slot.running
+  }
+
+  started(record: TaskRecord): void {
+    if (record.key === undefined || record.work?.options.keyUntil !== "start") return
+    const slot = this.#slots.get(record.key)!
+    if (slot.holder === record) slot.holder = undefined
+    slot.running = record
+  }
+
+  /** Releases the key; the task that waited for this run's end, if there is one, may go on. */
+  settled(record: TaskRecord): TaskRecord | undefined {
+    if (record.key === undefined) return undefined
+    const slot = this.#slots.get(record.key)!
+    if (slot.holder === record) slot.holder = undefined
+    if (slot.running === record) slot.running = undefined
+    if (slot.holder === undefined && slot.running === undefined) this.#slots.delete(record.key)
+    if (slot.holder?.after !== record) return undefined
+    slot.holder.after = undefined
+    return slot.holder
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * The tasks of one group: one at a time, in order, a task in backoff included.
+ *
+ * A lane puts one task at a time into the manager's start queue (`next`); once started it holds the lane until it has
+ * settled. Only while a holder waits for another task of its own group has a lane more than one holder (law 13).
+ */
+import type { Heap } from "./heap.ts"
+import { startsBefore, StartQueue } from "./startQueue.ts"
+import type { Suspended } from "./admission.ts"
+import type { TaskRecord } from "./taskRecord.ts"
+
+export class Lane {
+  readonly id: string
+  readonly holders: Array<TaskRecord> = []
+  readonly queue = new StartQueue()
+  next: TaskRecord | undefined
+  /** Tasks that wait for their first start, and places promised to suspended submits: both bounded by `groupCapacity`. */
+  waiting = 0
+  reserved = 0
+  /** Submits that wait for a place in this group; they stand apart and hold up nobody else. */
+  suspended: Heap<Suspended> | undefined
+
+  constructor(id: string) {
+    this.id = id
+  }
+
+  /** Nobody of the group runs or is about to. */
+  get free(): boolean {
+    return this.holders.length === 0 && this.next === undefined && this.queue.peek() === undefined
+  }
+
+  get unused(): boolean {
+    return this.free && this.waiting === 0 && this.reserved === 0 && (this.suspended?.size ?? 0) === 0
+  }
+
+  enter(record: TaskRecord, ready: StartQueue): void {
+    if (this.holders.includes(record)) return ready.push(record)
+    this.queue.push(record)
+    this.promote(ready)
+  }
+
+  started(record: TaskRecord): void {
+    if (this.next === record) this.next = undefined
+    if (!this.holders.includes(record)) this.holders.push(record)
+  }
+
+  leave(record: TaskRecord, ready: StartQueue): void {
+    if (this.next === record) this.next = undefined
+    const held = this.holders.indexOf(record)
+    if (held >= 0) this.holders.splice(held, 1)
+    this.promote(ready)
+  }
+
+  /** Brings the first of the lane into the start queue, in place of a younger one that has not started. */
+  promote(ready: StartQueue): void {
+    const first = this.queue.peek()
+    if (first === undefined || this.holders.length > 0) return
+    if (this.next !== undefined) {
+      if (!startsBefore(first, this.next)) return
+      ready.remove(this.next)
+      this.queue.push(this.next)
+    }
+    this.queue.remove(first)
+    this.next = first
+    ready.push(first)
+  }
+}

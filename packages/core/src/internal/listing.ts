@@ -1,0 +1,54 @@
+/**
+ * The manager's tasks by id and in pages: those that have not settled, and the last failed ones.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { TaskInfo } from "../TaskInfo.ts"
+import type { TaskFilter } from "../Tasks.ts"
+import { InvalidOption } from "./config.ts"
+import type { Kernel } from "./kernel.ts"
+import { cancel, submitAgain } from "./submission.ts"
+import type { TaskRecord } from "./taskRecord.ts"
+
+export const find = (kernel: Kernel, id: string): TaskRecord | undefined => {
+  const number = Number(id)
+  return String(number) === id ? kernel.tasks.get(number) ?? kernel.failed.get(number) : undefined
+}
+
+export const get = (kernel: Kernel, id: string): Effect.Effect<Option.Option<TaskInfo>> =>
+  Effect.sync(() => Option.map(Option.fromUndefinedOr(find(kernel, id)), (record) => kernel.info(record)))
+
+export const list = (kernel: Kernel, filter: TaskFilter = {}): Effect.Effect<ReadonlyArray<TaskInfo>> =>
+  Effect.sync(() => {
+    const { after, group, limit = 100, name, state } = filter
+    if (!Number.isSafeInteger(limit) || limit < 1) {
+      throw new InvalidOption(`limit: expected a whole number >= 1, got ${String(limit)}`)
+    }
+    const matches = (record: TaskRecord): boolean =>
+      (after === undefined || record.id > Number(after)) &&
+      (state === undefined || record.state === state) &&
+      (name === undefined || record.name === name) &&
+      (group === undefined || record.work?.options.group === group)
+    return [...kernel.tasks.values(), ...kernel.failed.values()]
+      .filter(matches)
+      .toSorted((a, b) => a.id - b.id)
+      .slice(0, limit)
+      .map((record) => kernel.info(record))
+  })
+
+export const cancelById = (kernel: Kernel, id: string): Effect.Effect<boolean> =>
+  Effect.suspend(() => {
+    const record = find(kernel, id)
+    return record === undefined ? Effect.succeed(false) : cancel(kernel, record)
+  })
+
+/** A failed task again, as a new submit; the failed one is forgotten, so that it runs again once. */
+export const retryById = (kernel: Kernel, id: string): Effect.Effect<Option.Option<string>> =>
+  Effect.sync(() => {
+    const failed = find(kernel, id)
+    if (failed === undefined || failed.state !== "failed" || kernel.phase !== "running") return Option.none()
+    const record = submitAgain(kernel, failed.work!)
+    if (record === undefined) return Option.none()
+    kernel.forgetFailed(failed)
+    return Option.some(String(record.id))
+  })

@@ -1,0 +1,237 @@
+/**
+ * From an Effect in a caller's hand to an accepted task, and back to the caller: submit, join, cancel.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { QueueFullError, TaskManagerStoppedError } from "../TaskError.ts"
+import type { TaskHandle, TaskOutcome } from "../TaskHandle.ts"
+import { CurrentTask, type TaskState } from "../TaskInfo.ts"
+import type { TaskOptions } from "../TaskOptions.ts"
+import { InvalidOption, resolveTiming } from "./config.ts"
+import type { Kernel } from "./kernel.ts"
+import { submitterOf } from "./submitter.ts"
+import { type AnyEffect, RunningTask, TaskRecord, type Work } from "./taskRecord.ts"
+import { dependsOn, lenderOf, Wait } from "./waits.ts"
+
+const noOptions: TaskOptions = {}
+
+/** Makes the record of a submit; nothing knows of it until it is accepted. */
+const prepare = (
+  kernel: Kernel,
+  fiber: Fiber.Fiber<unknown, unknown>,
+  effect: AnyEffect,
+  options: TaskOptions = noOptions
+): TaskRecord => {
+  if (!Effect.isEffect(effect)) throw new InvalidOption(`task: expected an Effect, got ${typeof effect}`)
+  const timing = options === noOptions ? undefined : resolveTiming(options)
+  return recordOf(kernel, { effect, options, submitter: submitterOf(fiber), timing })
+}
+
+const recordOf = (kernel: Kernel, work: Work): TaskRecord => {
+  const { group, key, name = "task" } = work.options
+  return new TaskRecord(
+    work,
+    kernel.countersOf(name),
+    key === undefined ? undefined : perName(name, key),
+    group === undefined ? undefined : kernel.laneOf(perName(name, group))
+  )
+}
+
+/** The same work as a new task, or undefined when there is no room; joins the task that holds its key. */
+export const submitAgain = (kernel: Kernel, work: Work): TaskRecord | undefined => {
+  const record = recordOf(kernel, work)
+  const holder = record.key === undefined ? undefined : kernel.keys.holder(record.key)
+  if (holder !== undefined || kernel.tryAccept(record)) return holdForGood(holder ?? record)
+  kernel.dropUnused(record.lane)
+  return undefined
+}
+
+/** Keys and groups are per name; the length keeps "a" + "bc" apart from "ab" + "c". */
+const perName = (name: string, id: string): string => `${name.length}:${name}${id}`
+
+const stopped = Exit.fail(new TaskManagerStoppedError())
+
+type Hold = (record: TaskRecord) => TaskRecord
+
+/** A submit holds the task for good. */
+const holdForGood: Hold = (record) => {
+  record.held = true
+  return record
+}
+
+/** A run holds it while it waits. */
+const holdWhileWaiting: Hold = (record) => {
+  record.runs++
+  return record
+}
+
+/** Accepts or joins at once; otherwise does what `whenFull` says. */
+const admit = <E>(
+  kernel: Kernel,
+  effect: AnyEffect,
+  options: TaskOptions | undefined,
+  hold: Hold,
+  whenFull: (record: TaskRecord) => Effect.Effect<TaskRecord, E>
+): Effect.Effect<TaskRecord, E | TaskManagerStoppedError> =>
+  Effect.withFiber((fiber): Effect.Effect<TaskRecord, E | TaskManagerStoppedError> => {
+    if (kernel.phase !== "running") return stopped
+    const record = prepare(kernel, fiber, effect, options)
+    const holder = record.key === undefined ? undefined : kernel.keys.holder(record.key)
+    if (holder === undefined && !kernel.tryAccept(record)) return whenFull(record)
+    return Exit.succeed(hold(holder ?? record))
+  })
+
+export const submit = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
+  Effect.map(
+    admit(kernel, effect, options, holdForGood, (record) => waitForRoom(kernel, record, holdForGood)),
+    (record) => new Handle(kernel, record)
+  )
+
+export const trySubmit = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
+  Effect.map(
+    admit(kernel, effect, options, holdForGood, (record) => {
+      kernel.dropUnused(record.lane)
+      return Effect.fail(new QueueFullError({ capacity: kernel.config.capacity }))
+    }),
+    (record) => new Handle(kernel, record)
+  )
+
+export const run = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(
+      admit(kernel, effect, options, holdWhileWaiting, (record) => restore(waitForRoom(kernel, record, holdWhileWaiting))),
+      (record) => Effect.onExit(restore(join(kernel, record)), () => letGo(kernel, record))
+    )
+  )
+
+/** The last holder of a task ends it. */
+const letGo = (kernel: Kernel, record: TaskRecord): Effect.Effect<void> => {
+  record.runs--
+  if (record.settled || record.held || record.runs > 0) return Effect.void
+  kernel.abort(record, "cancelled")
+  return Effect.asVoid(settled(record))
+}
+
+const waitForRoom = (
+  kernel: Kernel,
+  record: TaskRecord,
+  hold: Hold
+): Effect.Effect<TaskRecord, TaskManagerStoppedError> =>
+  Effect.callback((resume) => {
+    const suspended = kernel.admission.suspend(record)
+    suspended.wake = () => resume(Exit.map(suspended.answer!, hold))
+    const waiter = record.work!.submitter.task?.live
+    if (waiter !== undefined) {
+      const lender = lenderOf(waiter, kernel)
+      suspended.wait = new Wait(waiter, undefined, lender, () => kernel.answerLater(suspended))
+      kernel.wait(suspended.wait)
+    }
+    return Effect.sync(() => {
+      if (suspended.wait !== undefined) kernel.abandon(suspended.wait)
+      const { answer } = suspended
+      if (answer === undefined) {
+        kernel.admission.withdraw(suspended)
+        kernel.dropUnused(record.lane)
+        kernel.advance()
+      } else if (Exit.isSuccess(answer) && !answer.value.held && answer.value.runs === 0) {
+        // Accepted while the interruption came: nobody knows of it, so it ends, unless it has begun.
+        if (answer.value.attempts === 0) kernel.abort(answer.value, "cancelled")
+      }
+    })
+  })
+
+/** Waits for the end of a task. A running task lends its worker meanwhile (law 13). */
+const outcomeOf = (kernel: Kernel, record: TaskRecord): Effect.Effect<TaskOutcome<unknown, unknown>> =>
+  Effect.withFiber((fiber) => {
+    if (record.outcome !== undefined) return Exit.succeed(record.outcome)
+    const waiter = currentTask(fiber)
+    if (waiter === undefined) return settled(record)
+    if (dependsOn(record, waiter)) return Effect.die(new Error(circle(waiter, record)))
+    return Effect.callback((resume) => {
+      const wait = new Wait(waiter, record, lenderOf(waiter, kernel), () => resume(Exit.succeed(record.outcome!)))
+      const stopListening = listen(record, () => kernel.finish(wait))
+      kernel.wait(wait)
+      return Effect.sync(() => {
+        stopListening()
+        kernel.abandon(wait)
+      })
+    })
+  })
+
+const circle = (waiter: TaskRecord, target: TaskRecord): string =>
+  waiter === target
+    ? `task ${waiter.name} (${waiter.id}) waits for its own end, which would never come`
+    : `task ${waiter.name} (${waiter.id}) waits for ${target.name} (${target.id}), which waits for it: neither would ever end`
+
+const settled = (record: TaskRecord): Effect.Effect<TaskOutcome<unknown, unknown>> =>
+  Effect.callback((resume) => {
+    if (record.outcome !== undefined) return resume(Exit.succeed(record.outcome))
+    return Effect.sync(listen(record, () => resume(Exit.succeed(record.outcome!))))
+  })
+
+const listen = (record: TaskRecord, listener: () => void): () => void => {
+  record.listeners ??= new Set()
+  record.listeners.add(listener)
+  return () => void record.listeners?.delete(listener)
+}
+
+const join = (kernel: Kernel, record: TaskRecord): Effect.Effect<unknown, unknown> =>
+  Effect.flatMap(outcomeOf(kernel, record), (outcome): Effect.Effect<unknown, unknown> => {
+    if (outcome._tag === "Completed") return Exit.succeed(outcome.value)
+    return outcome._tag === "Failed" ? Exit.failCause(record.failure!) : Exit.fail<unknown>(outcome.error)
+  })
+
+export const cancel = (kernel: Kernel, record: TaskRecord): Effect.Effect<boolean> =>
+  Effect.withFiber((fiber) => {
+    if (record.settled) return Exit.succeed(false)
+    kernel.abort(record, "cancelled")
+    if (currentTask(fiber) === record) return Exit.succeed(true)
+    return Effect.map(settled(record), (outcome) =>
+      outcome._tag === "Aborted" && outcome.error.reason === "cancelled")
+  })
+
+/** The task in which this fiber runs, while it runs. */
+export const currentTask = (fiber: Fiber.Fiber<unknown, unknown>): TaskRecord | undefined => {
+  const task = Context.getOrUndefined(fiber.context, CurrentTask)
+  return task instanceof RunningTask ? task.live : undefined
+}
+
+class Handle implements TaskHandle<unknown, unknown> {
+  readonly #kernel: Kernel
+  readonly #record: TaskRecord
+
+  constructor(kernel: Kernel, record: TaskRecord) {
+    this.#kernel = kernel
+    this.#record = record
+  }
+
+  get id(): string {
+    return String(this.#record.id)
+  }
+
+  get name(): string {
+    return this.#record.name
+  }
+
+  get await(): Effect.Effect<TaskOutcome<unknown, unknown>> {
+    return outcomeOf(this.#kernel, this.#record)
+  }
+
+  get join(): Effect.Effect<unknown, unknown> {
+    return join(this.#kernel, this.#record)
+  }
+
+  get cancel(): Effect.Effect<boolean> {
+    return cancel(this.#kernel, this.#record)
+  }
+
+  get state(): Effect.Effect<TaskState> {
+    return Effect.sync(() => this.#record.state)
+  }
+
+  toJSON(): unknown {
+    return { _id: "TaskHandle", id: this.id, name: this.name, state: this.#record.state }
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * One accepted task: what it is, where it is, and what it leaves behind when it has settled.
+ *
+ * The state says what the counters count; the place (a start queue, the delay heap, a worker) is separate, because a
+ * retry counts as delayed until it starts although it may stand in the start queue already. Only the kernel changes a
+ * record.
+ */
+import type * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import type * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as Tracer from "effect/Tracer"
+import type { AbortReason } from "../TaskError.ts"
+import type { TaskOutcome } from "../TaskHandle.ts"
+import type { TaskInfo, TaskState } from "../TaskInfo.ts"
+import type { TaskOptions } from "../TaskOptions.ts"
+import { Capped, type FailedAttempt, markedReasons } from "./causes.ts"
+import type { NameCounters } from "./counters.ts"
+import type { Lane } from "./lane.ts"
+import type { RetryProgress } from "./retry.ts"
+import type { StartQueue } from "./startQueue.ts"
+import type { Wait } from "./waits.ts"
+import type { Worker } from "./worker.ts"
+
+/** What a task takes along from whoever submitted it; made in submitter.ts. */
+export interface Submitter {
+  readonly context: Context.Context<never>
+  /** The submitter's span, held as an external one so that a chain of tasks does not hold its spans. */
+  readonly span: Tracer.ExternalSpan | undefined
+  readonly traced: boolean
+  readonly debug: boolean
+  /** The task that submits, when one does. */
+  readonly task: RunningTask | undefined
+}
+
+/** An effect whose error and services the types of `submit` have checked. */
+export type AnyEffect = Effect.Effect<unknown, unknown>
+
+/** What it takes to run a task; dropped when the task has settled for good. */
+export interface Work {
+  readonly effect: AnyEffect
+  readonly options: TaskOptions
+  readonly submitter: Submitter
+  readonly timing: Timing | undefined
+}
+
+/** The durations of a submit in milliseconds; absent when none was given. */
+export interface Timing {
+  readonly delay: number
+  readonly timeToStart: number
+  readonly timeToLive: number
+}
+
+export class TaskRecord {
+  work: Work | undefined
+  readonly counters: NameCounters
+  readonly key: string | undefined
+  readonly lane: Lane | undefined
+
+  id = 0
+  state: TaskState = "waiting"
+  attempts = 0
+  /** Wall clock, for people. All other times are milliseconds of the monotonic clock. */
+  submittedAt = 0
+  admittedAt = 0
+  startedAt = 0
+  dueAt = 0
+  rank = 0
+
+  // The place: one start queue, the delay heap, or a worker.
+  queue: StartQueue | undefined
+  previous: TaskRecord | undefined
+  next: TaskRecord | undefined
+  heapIndex = -1
+  worker: Worker | undefined
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+
+  deadline: Deadline | undefined
+  /** The run under the same key that has to end first (`keyUntil: "start"`). */
+  after: TaskRecord | undefined
+  retry: RetryProgress | undefined
+  failures: Capped<FailedAttempt> | undefined
+  /** Set once somebody wants the task to end; what the attempt then makes of it decides the outcome. */
+  abortReason: AbortReason | undefined
+
+  /** A `submit` holds the task for good, each live `run` while it waits. */
+  held = false
+  runs = 0
+  /** It goes on although its worker is still lent to another task. */
+  overdrawn = false
+  /** What this task waits for, when it waits for tasks. */
+  waits: Set<Wait> | undefined
+  listeners: Set<() => void> | undefined
+  outcome: TaskOutcome<unknown, unknown> | undefined
+  /** How the last attempt failed: what `join` fails with. */
+  failure: Cause.Cause<unknown> | undefined
+
+  constructor(work: Work, counters: NameCounters, key: string | undefined, lane: Lane | undefined) {
+    this.work = work
+    this.counters = counters
+    this.key = key
+    this.lane = lane
+  }
+
+  get name(): string {
+    return this.counters.name
+  }
+
+  get settled(): boolean {
+    return this.outcome !== undefined
+  }
+
+  get startsDelayed(): boolean {
+    const timing = this.work?.timing
+    return timing !== undefined && timing.delay > 0
+  }
+}
+
+/** The earliest time at which a task expires; in the kernel's heap of them. */
+export interface Deadline {
+  readonly at: number
+  readonly record: TaskRecord
+  heapIndex: number
+}
+
+/** The value of `CurrentTask`: made for each attempt, so its parts are read only when asked for. */
+export class RunningTask implements TaskInfo {
+  readonly attempts: number
+  readonly #record: TaskRecord
+
+  constructor(record: TaskRecord) {
+    this.#record = record
+    this.attempts = record.attempts
+  }
+
+  /** The task, while this attempt of it runs. */
+  get live(): TaskRecord | undefined {
+    const record = this.#record
+    return record.state === "running" && record.attempts === this.attempts ? record : undefined
+  }
+
+  get id(): string {
+    return String(this.#record.id)
+  }
+
+  get name(): string {
+    return this.#record.name
+  }
+
+  get state(): TaskState {
+    return this.#record.state
+  }
+
+  get submittedAt(): DateTime.Utc {
+    return DateTime.makeUnsafe(this.#record.submittedAt)
+  }
+
+  get key(): string | undefined {
+    return this.#record.work?.options.key
+  }
+
+  get group(): string | undefined {
+    return this.#record.work?.options.group
+  }
+
+  get cause(): Cause.Cause<unknown> | undefined {
+    return failuresOf(this.#record)
+  }
+
+  toJSON(): unknown {
+    const { attempts, group, id, key, name, state, submittedAt } = this
+    return { id, name, state, attempts, submittedAt, key, group }
+  }
+}
+
+/** The attempts' reasons, each with its attempt number. */
+const failuresOf = (record: TaskRecord): Cause.Cause<unknown> | undefined =>
+  record.failures?.toCause(markedReasons, "attempts")
+
+/** A snapshot; `wallOffset` turns the monotonic clock into the wall clock. */
+export const infoOf = (record: TaskRecord, wallOffset: number): TaskInfo => ({
+  id: String(record.id),
+  name: record.name,
+  state: record.state,
+  attempts: record.attempts,
+  submittedAt: DateTime.makeUnsafe(record.submittedAt),
+  dueAt: record.state === "delayed" && Number.isFinite(record.dueAt)
+    ? DateTime.makeUnsafe(Math.round(record.dueAt + wallOffset))
+    : undefined,
+  key: record.work?.options.key,
+  group: record.work?.options.group,
+  reason: record.outcome?._tag === "Aborted" ? record.outcome.error.reason : undefined,
+  cause: failuresOf(record)
+})

@@ -1,0 +1,25 @@
+/**
+ * What the kernel knows of a worker fiber: the task handed to it, and how to wake it.
+ *
+ * A worker is idle, or runs a task, or attends to a task that is suspended. While the attended task waits for others it
+ * may be handed one of them, run it, and come back (law 13).
+ */
+import type { TaskRecord } from "./taskRecord.ts"
+
+export class Worker {
+  /** The manager it belongs to. */
+  readonly home: object
+  /** Handed over, not yet begun. */
+  task: TaskRecord | undefined
+  /** What it is busy with: the innermost, when it is lent. */
+  current: TaskRecord | undefined
+  /** The suspended task whose end it waits for; undefined while it is lent. */
+  attending: TaskRecord | undefined
+  idle = false
+  /** Present while the fiber is suspended. */
+  wake: (() => void) | undefined
+
+  constructor(home: object) {
+    this.home = home
+  }
+}
