@@ -246,7 +246,12 @@ export class Kernel {
       const { record } = suspended
       this.admission.withdraw(suspended)
       const holder = record.key === undefined ? undefined : this.keys.holder(record.key)
-      if (holder === undefined) this.#accept(record)
+      if (holder === undefined) {
+        const worker = this.#slot()
+        this.#accept(record)
+        // At once, since the answer may take back the lent worker that made the room.
+        if (worker !== undefined && this.#nextToStart() === record) this.#assign(record, worker)
+      }
       this.#answer(suspended, Exit.succeed(holder ?? record))
     }
   }
@@ -325,6 +330,7 @@ export class Kernel {
     }
     if (this.phase === "draining" && this.#idle.length === this.workers.length) {
       this.phase = "stopped"
+      this.graceAt = this.#warnAt = Infinity
       this.timer.set(Infinity)
       this.#reactions.stopped()
     }
