@@ -182,7 +182,9 @@ describe("TaskManager", () => {
       const suspended = yield* Effect.forEach(Array.from({ length: 300 }), () =>
         Effect.forkChild(Effect.flip(tasks.submit(Effect.void)), { startImmediately: true }))
       const report = yield* tasks.shutdown({ gracePeriod: 0 })
-      for (const fiber of suspended) assert.instanceOf(yield* Fiber.join(fiber), TaskManagerStoppedError)
+      for (const fiber of suspended) {
+        assert.instanceOf(yield* Fiber.join(fiber), TaskManagerStoppedError)
+      }
       assert.strictEqual(report.unfinished.length, 2)
       assert.strictEqual(report.stats.aborted, 2)
       assert.isTrue(yield* tasks.isStopped)

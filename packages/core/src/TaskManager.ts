@@ -16,7 +16,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import { workerLoop } from "./internal/attempt.ts"
 import { graceMillis, type ManagerConfig, resolveConfig } from "./internal/config.ts"
@@ -160,7 +160,7 @@ const managerClass = <Self>() => <const Id extends string>(id: Id): ManagerClass
  *
  * ```ts
  * import { TaskManager } from "@effect-tasks/core"
- * import { Effect } from "effect"
+ * import { Effect, Layer } from "effect"
  *
  * class Mail extends TaskManager.Named<Mail>()("app/Mail") {}
  *
@@ -171,10 +171,8 @@ const managerClass = <Self>() => <const Id extends string>(id: Id): ManagerClass
  *   console.log(yield* handle.join, sent) // warm sent
  * })
  *
- * await Effect.runPromise(program.pipe(
- *   Effect.provide(TaskManager.layer({ workers: 8, capacity: 100 })),
- *   Effect.provide(Mail.layer())
- * ))
+ * const layer = Layer.merge(TaskManager.layer({ workers: 8, capacity: 100 }), Mail.layer())
+ * await Effect.runPromise(Effect.provide(program, layer))
  * ```
  *
  * @category services
@@ -205,7 +203,7 @@ const startKernel = Effect.fnUntraced(function*(id: string, config: ManagerConfi
   const { context } = yield* Effect.withFiber((fiber) => Effect.succeed(submitterOf(fiber)))
   const events = yield* Events.make
   const metrics = new Metrics(context, id, config.capacity)
-  let onStop = () => {}
+  let onStop: (() => void) | undefined
   const state = new Kernel(id, config, context, events, {
     named: (counters) => metrics.add(counters),
     delayedFull: () => logDelayedFull(state),
@@ -214,7 +212,7 @@ const startKernel = Effect.fnUntraced(function*(id: string, config: ManagerConfi
       state.retire()
       metrics.remove()
       events.end()
-      onStop()
+      onStop?.()
     }
   })
   for (const worker of state.workers) Effect.runForkWith(context)(workerLoop(state, worker))

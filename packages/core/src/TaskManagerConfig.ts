@@ -19,7 +19,7 @@ import type { TaskManagerOptions } from "./TaskManagerOptions.ts"
  * ```ts
  * import { TaskManager } from "@effect-tasks/core"
  * import * as TaskManagerConfig from "@effect-tasks/core/TaskManagerConfig"
- * import { Config, ConfigProvider, Effect } from "effect"
+ * import { Config, ConfigProvider, Effect, Layer } from "effect"
  *
  * const layer = TaskManagerConfig.layer(TaskManager, {
  *   workers: Config.Int("TASK_WORKERS").pipe(Config.withDefault(4)),
@@ -27,7 +27,7 @@ import type { TaskManagerOptions } from "./TaskManagerOptions.ts"
  * })
  *
  * const env = ConfigProvider.layer(ConfigProvider.fromEnv({ env: { TASK_WORKERS: "8" } }))
- * const program = TaskManager.use((tasks) => tasks.stats).pipe(Effect.provide(layer), Effect.provide(env))
+ * const program = TaskManager.use((tasks) => tasks.stats).pipe(Effect.provide(Layer.provide(layer, env)))
  * console.log((await Effect.runPromise(program)).workers) // 8
  * ```
  *

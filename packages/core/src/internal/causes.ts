@@ -38,7 +38,9 @@ export interface FailedAttempt {
 /** The reasons of one attempt, each with the attempt's number in its text. */
 export const markedReasons = ({ attempt, cause }: FailedAttempt): ReadonlyArray<Cause.Reason<unknown>> =>
   cause.reasons.map((reason) => {
-    if (Cause.isInterruptReason(reason)) return Cause.makeDieReason(plainError(`attempt ${attempt}: interrupted itself`))
+    if (Cause.isInterruptReason(reason)) {
+      return Cause.makeDieReason(plainError(`attempt ${attempt}: interrupted itself`))
+    }
     const error = Cause.prettyErrors(Cause.fromReasons([reason]))[0]!
     error.message = `attempt ${attempt}: ${error.message}`
     return Cause.isFailReason(reason) ? Cause.makeFailReason(error) : Cause.makeDieReason(error)

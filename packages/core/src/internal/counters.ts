@@ -36,7 +36,10 @@ const buckets = 26 // up to 2^31 µs, about 36 minutes
 
 /** Durations in buckets that double, from 64 µs to 36 minutes: one shift instead of a search. */
 export class Histogram {
-  static readonly boundaries: ReadonlyArray<number> = Array.from({ length: buckets }, (_, i) => 2 ** (i + smallest) / 1e6)
+  static readonly boundaries: ReadonlyArray<number> = Array.from(
+    { length: buckets },
+    (_, i) => 2 ** (i + smallest) / 1e6
+  )
 
   readonly #counts: Array<number> = Array.from({ length: buckets + 1 }, () => 0)
   #count = 0

@@ -598,7 +598,9 @@ export class Kernel {
       }
     }
     this.graceAt = Math.min(this.graceAt, now + gracePeriod)
-    for (const record of [...this.#delayed.toArray()]) if (record.dueAt >= this.graceAt) this.abort(record, "shutdown")
+    for (const record of this.#delayed.toArray().slice()) {
+      if (record.dueAt >= this.graceAt) this.abort(record, "shutdown")
+    }
     if (this.graceAt <= now) this.cutOff(now)
     this.advance()
   }
@@ -608,7 +610,7 @@ export class Kernel {
     if (this.cut) return
     this.cut = true
     this.#warnAt = now + finalizerPatience
-    for (const record of [...this.tasks.values()]) this.abort(record, "shutdown")
+    for (const record of Array.from(this.tasks.values())) this.abort(record, "shutdown")
   }
 
   #warn(): void {

@@ -4,9 +4,9 @@
  * A lane puts one task at a time into the manager's start queue (`next`); once started it holds the lane until it has
  * settled. Only while a holder waits for another task of its own group has a lane more than one holder (law 13).
  */
-import type { Heap } from "./heap.ts"
-import { startsBefore, StartQueue } from "./startQueue.ts"
 import type { Suspended } from "./admission.ts"
+import type { Heap } from "./heap.ts"
+import { StartQueue, startsBefore } from "./startQueue.ts"
 import type { TaskRecord } from "./taskRecord.ts"
 
 export class Lane {

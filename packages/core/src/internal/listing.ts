@@ -10,7 +10,7 @@ import type { Kernel } from "./kernel.ts"
 import { cancel, submitAgain } from "./submission.ts"
 import type { TaskRecord } from "./taskRecord.ts"
 
-export const find = (kernel: Kernel, id: string): TaskRecord | undefined => {
+const find = (kernel: Kernel, id: string): TaskRecord | undefined => {
   const number = Number(id)
   return String(number) === id ? kernel.tasks.get(number) ?? kernel.failed.get(number) : undefined
 }

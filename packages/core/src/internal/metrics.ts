@@ -14,7 +14,9 @@ const retries = counter("effect_tasks_retries_total", "Failed attempts that anot
 const skipped = counter("effect_tasks_skipped_total", "Occurrences of a schedule that found the last one still in")
 const outcomes = counter("effect_tasks_outcomes_total", "Tasks that ended, by outcome")
 const waiting = Metric.gauge("effect_tasks_waiting", { description: "Tasks that wait for their first start" })
-const delayed = Metric.gauge("effect_tasks_delayed", { description: "Retries and delayed starts that have not started" })
+const delayed = Metric.gauge("effect_tasks_delayed", {
+  description: "Retries and delayed starts that have not started"
+})
 const running = Metric.gauge("effect_tasks_running", { description: "Tasks on a worker" })
 const capacity = Metric.gauge("effect_tasks_capacity", { description: "Tasks that may wait" })
 const boundaries = Histogram.boundaries
@@ -23,6 +25,8 @@ const waitTime = Metric.histogram("effect_tasks_wait_seconds", {
   boundaries
 })
 const runTime = Metric.histogram("effect_tasks_run_seconds", { description: "Of one attempt", boundaries })
+
+const count = (count: number) => ({ count, incremental: true })
 
 export class Metrics {
   readonly #context: Context.Context<never>
@@ -39,7 +43,6 @@ export class Metrics {
   add(counters: NameCounters): void {
     const labels = { task: counters.name }
     const { states } = counters
-    const count = (count: number) => ({ count, incremental: true })
     this.#register(submitted, labels, () => count(counters.submitted))
     this.#register(attempts, labels, () => count(counters.attempts))
     this.#register(retries, labels, () => count(counters.retries))

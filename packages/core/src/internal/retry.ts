@@ -27,12 +27,14 @@ const atMostOneMinute = Schedule.modifyDelay(
 const defaultSchedule = (): Schedule.Schedule<unknown> =>
   Schedule.exponential("500 millis", 1.5).pipe(atMostOneMinute, Schedule.jittered, atMostOneMinute)
 
-export const toSchedule = <E>(retry: Retry<E>): Schedule.Schedule<unknown, E, unknown> => {
+const toSchedule = <E>(retry: Retry<E>): Schedule.Schedule<unknown, E, unknown> => {
   if (Schedule.isSchedule(retry)) return retry
   const { schedule = defaultSchedule(), times, until, while: while_ } = retry
   let result: Schedule.Schedule<unknown, E, unknown> = schedule
   if (while_ !== undefined) result = Schedule.while(result, ({ input }) => asEffect(while_(input)))
-  if (until !== undefined) result = Schedule.while(result, ({ input }) => Effect.map(asEffect(until(input)), (end) => !end))
+  if (until !== undefined) {
+    result = Schedule.while(result, ({ input }) => Effect.map(asEffect(until(input)), (end) => !end))
+  }
   if (times !== undefined) result = Schedule.while(result, ({ attempt }) => Effect.succeed(attempt <= times))
   return result
 }

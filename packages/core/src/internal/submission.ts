@@ -101,8 +101,11 @@ export const trySubmit = (kernel: Kernel, effect: AnyEffect, options: TaskOption
 export const run = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
-      admit(kernel, effect, options, holdWhileWaiting, (record) => restore(waitForRoom(kernel, record, holdWhileWaiting))),
-      (record) => Effect.onExit(restore(join(kernel, record)), () => letGo(kernel, record))
+      admit(kernel, effect, options, holdWhileWaiting, (record) =>
+        restore(waitForRoom(kernel, record, holdWhileWaiting))),
+      (record) =>
+        Effect.onExit(restore(join(kernel, record)), () =>
+          letGo(kernel, record))
     )
   )
 
@@ -188,8 +191,7 @@ export const cancel = (kernel: Kernel, record: TaskRecord): Effect.Effect<boolea
     if (record.settled) return Exit.succeed(false)
     kernel.abort(record, "cancelled")
     if (currentTask(fiber) === record) return Exit.succeed(true)
-    return Effect.map(settled(record), (outcome) =>
-      outcome._tag === "Aborted" && outcome.error.reason === "cancelled")
+    return Effect.map(settled(record), (outcome) => outcome._tag === "Aborted" && outcome.error.reason === "cancelled")
   })
 
 /** The task in which this fiber runs, while it runs. */
