@@ -14,7 +14,7 @@ export default defineConfig({
       reporter: ["text", "json-summary"],
       thresholds: {
         // The goal is 95 for both; the present values keep it from falling.
-        "packages/core/src/**": { lines: 85, branches: 69 }
+        "packages/core/src/**": { lines: 90, branches: 76 }
       }
     }
   }

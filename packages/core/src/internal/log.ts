@@ -27,7 +27,9 @@ export const logFailed = (
 ): void => {
   const attempts = record.failures!.toCause(markedReasons, "attempts")
   // The head shows no cause of its own here: the attempts follow it.
-  const head = Cause.makeFailReason(Object.create(error, { cause: { value: undefined } }))
+  const head = Cause.makeFailReason(
+    Object.create(error, { message: { value: error.message }, cause: { value: undefined } })
+  )
   const cause = Cause.fromReasons([head, ...attempts.reasons, ...defects])
   ofTask(
     kernel,
