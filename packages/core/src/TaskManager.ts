@@ -191,35 +191,27 @@ const makeManager = (
 ): Effect.Effect<TaskManagerService, never, Scope.Scope> =>
   Effect.uninterruptible(Effect.gen(function*() {
     const config = resolveConfig(options)
-    const kernel = yield* startKernel(id, config)
-    const shutdown = new Shutdown(kernel.state)
-    kernel.onStop(() => logReport(kernel.state, shutdown.finish()))
+    const { context } = yield* Effect.withFiber((fiber) => Effect.succeed(submitterOf(fiber)))
+    const events = yield* Events.make
+    const metrics = new Metrics(context, id, config.capacity)
+    const kernel = new Kernel(id, config, context, events, {
+      named: (counters) => metrics.add(counters),
+      delayedFull: () => logDelayedFull(kernel),
+      finalizersSlow: (running) => logSlowFinalizers(kernel, running),
+      stopped: () => {
+        kernel.retire()
+        metrics.remove()
+        events.end()
+        logReport(kernel, shutdown.finish())
+      }
+    })
+    const shutdown = new Shutdown(kernel)
+    for (const worker of kernel.workers) Effect.runForkWith(context)(workerLoop(kernel, worker))
     yield* Effect.addFinalizer(() => shutdown.run(config.gracePeriod))
-    return serviceOf(kernel.state, shutdown, config)
+    return serviceOf(kernel, shutdown, config)
   }))
 
-/** Builds the kernel with its metrics and events, and starts the workers. */
-const startKernel = Effect.fnUntraced(function*(id: string, config: ManagerConfig) {
-  const { context } = yield* Effect.withFiber((fiber) => Effect.succeed(submitterOf(fiber)))
-  const events = yield* Events.make
-  const metrics = new Metrics(context, id, config.capacity)
-  let onStop: (() => void) | undefined
-  const state = new Kernel(id, config, context, events, {
-    named: (counters) => metrics.add(counters),
-    delayedFull: () => logDelayedFull(state),
-    finalizersSlow: (running) => logSlowFinalizers(state, running),
-    stopped: () => {
-      state.retire()
-      metrics.remove()
-      events.end()
-      onStop?.()
-    }
-  })
-  for (const worker of state.workers) Effect.runForkWith(context)(workerLoop(state, worker))
-  return { state, onStop: (then: () => void) => void (onStop = then) }
-})
-
-// SAFETY (the three casts): `Submitter` types what a task needs and gives; the kernel runs it with the submitter's
+// SAFETY (the four casts): `Submitter` types what a task needs and gives; the kernel runs it with the submitter's
 // context and hands out what it gave.
 const serviceOf = (kernel: Kernel, shutdown: Shutdown, config: ManagerConfig): TaskManagerService => ({
   submit: (task: any, options: any) => submit(kernel, task, options) as any,

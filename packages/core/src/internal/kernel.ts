@@ -161,10 +161,6 @@ export class Kernel {
     return true
   }
 
-  refuse(suspended: Suspended): void {
-    this.#answer(suspended, Exit.fail(new TaskManagerStoppedError()))
-  }
-
   #admissible = (record: TaskRecord): boolean => {
     if (this.counts.delayed >= this.config.maxDelayed) return this.#delayedIsFull()
     if (record.startsDelayed) return true
@@ -594,7 +590,7 @@ export class Kernel {
       for (const listener of this.drainListeners) listener()
       for (const suspended of this.admission.all) {
         this.admission.withdraw(suspended)
-        this.refuse(suspended)
+        this.#answer(suspended, Exit.fail(new TaskManagerStoppedError()))
       }
     }
     this.graceAt = Math.min(this.graceAt, now + gracePeriod)
