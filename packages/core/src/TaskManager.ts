@@ -23,7 +23,7 @@ import { graceMillis, type ManagerConfig, resolveConfig } from "./internal/confi
 import { Events } from "./internal/events.ts"
 import { Kernel } from "./internal/kernel.ts"
 import { cancelById, get, list, retryById } from "./internal/listing.ts"
-import { logDelayedFull, logReport, logSlowFinalizers } from "./internal/log.ts"
+import { logDelayedFull, logSlowFinalizers } from "./internal/log.ts"
 import { Metrics } from "./internal/metrics.ts"
 import { recurring } from "./internal/recurring.ts"
 import { awaitIdle, Shutdown } from "./internal/shutdown.ts"
@@ -202,7 +202,7 @@ const makeManager = (
         kernel.retire()
         metrics.remove()
         events.end()
-        logReport(kernel, shutdown.finish())
+        shutdown.finish()
       }
     })
     const shutdown = new Shutdown(kernel)

@@ -53,7 +53,7 @@ export const logSlowFinalizers = (kernel: Kernel, running: ReadonlyArray<TaskRec
   const more = running.length > names.length ? `, and ${running.length - names.length} more` : ""
   ofManager(
     kernel,
-    Effect.logWarning(`shutdown still waits for the finalizers of ${running.length} tasks: ${names.join(", ")}${more}`)
+    Effect.logWarning(`shutdown still waits for the finalizers of ${tasks(running.length)}: ${names.join(", ")}${more}`)
   )
 }
 
@@ -61,7 +61,7 @@ export const logReport = (kernel: Kernel, report: ShutdownReport): void => {
   if (report.cause._tag === "None") return
   ofManager(
     kernel,
-    Effect.logWarning(`shutdown: ${report.unfinished.length} tasks did not complete`, report.cause.value)
+    Effect.logWarning(`shutdown: ${tasks(report.unfinished.length)} did not complete`, report.cause.value)
   )
 }
 
@@ -70,6 +70,8 @@ export const logScheduleFailed = (kernel: Kernel, name: string, cause: Cause.Cau
     manager: kernel.id,
     task: name
   })
+
+const tasks = (count: number): string => count === 1 ? "1 task" : `${count} tasks`
 
 const ofTask = (kernel: Kernel, record: TaskRecord, entry: Effect.Effect<void>): void =>
   write(

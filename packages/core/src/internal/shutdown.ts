@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import type { ShutdownReport } from "../TaskStats.ts"
 import { Capped } from "./causes.ts"
 import type { Kernel } from "./kernel.ts"
+import { logReport } from "./log.ts"
 import { currentTask } from "./submission.ts"
 import { lenderOf } from "./waits.ts"
 
@@ -36,8 +37,8 @@ export class Shutdown {
     )
   }
 
-  /** Everything has ended. */
-  finish(): ShutdownReport {
+  /** Everything has ended. Logged before the callers go on, since one of them may exit the process at once. */
+  finish(): void {
     const { stats, unfinished } = this.#kernel
     const errors = new Capped<Cause.Reason<unknown>>()
     for (const { error } of unfinished) errors.add(Cause.makeFailReason(error))
@@ -46,8 +47,8 @@ export class Shutdown {
       unfinished: unfinished.map(({ task }) => task),
       cause: unfinished.length === 0 ? Option.none() : Option.some(errors.toCause((reason) => [reason], "tasks"))
     }
+    logReport(this.#kernel, report)
     for (const listener of this.#listeners) listener(report)
-    return report
   }
 }
 
