@@ -4,6 +4,7 @@
  * Reasons are put together with `Cause.fromReasons`, since `Cause.combine` would merge equal failures.
  */
 import * as Cause from "effect/Cause"
+import * as Formatter from "effect/Formatter"
 
 /** Keeps the first 8 and the last 8 of what is added, and counts the rest: an endless retry must not grow. */
 export class Capped<A> {
@@ -41,10 +42,21 @@ export const markedReasons = ({ attempt, cause }: FailedAttempt): ReadonlyArray<
     if (Cause.isInterruptReason(reason)) {
       return Cause.makeDieReason(plainError(`attempt ${attempt}: interrupted itself`))
     }
-    const error = Cause.prettyErrors(Cause.fromReasons([reason]))[0]!
-    error.message = `attempt ${attempt}: ${error.message}`
+    const error = rendered(reason)
+    const head = `${error.name}: ${error.message}`
+    error.message = `attempt ${attempt}${error.message === "" ? "" : `: ${error.message}`}`
+    error.stack = `${error.name}: ${error.message}${error.stack?.slice(head.length) ?? ""}`
     return Cause.isFailReason(reason) ? Cause.makeFailReason(error) : Cause.makeDieReason(error)
   })
+
+/** A new `Error` of what a task failed with, which may be anything: a getter of it that throws must not end a worker. */
+const rendered = (reason: Cause.Fail<unknown> | Cause.Die): Error => {
+  try {
+    return Cause.prettyErrors(Cause.fromReasons([reason]))[0]!
+  } catch {
+    return plainError(Formatter.format(Cause.isFailReason(reason) ? reason.error : reason.defect))
+  }
+}
 
 /** Everything that went wrong as defects, since it comes beside the task's typed failures. */
 export const asDefects = (cause: Cause.Cause<unknown>): Cause.Cause<never> =>
@@ -59,11 +71,14 @@ export const withoutInterrupts = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
 
 /** One line for a message: what the reason says, without its stack. */
 export const describeReason = (reason: Cause.Reason<unknown>): string =>
-  Cause.isInterruptReason(reason) ? "interrupted itself" : firstLine(Cause.squash(Cause.fromReasons([reason])))
+  Cause.isInterruptReason(reason)
+    ? "interrupted itself"
+    : firstLine(Cause.isFailReason(reason) ? reason.error : reason.defect)
 
 export const firstLine = (error: unknown): string => {
-  const pretty = Cause.prettyErrors(Cause.die(error))[0]!
-  return `${pretty.name === "Error" ? "" : `${pretty.name}: `}${pretty.message}`.split("\n")[0]!
+  const { message, name } = rendered(Cause.makeDieReason(error))
+  const text = message === "" ? name : name === "Error" ? message : `${name}: ${message}`
+  return text.split("\n")[0]!
 }
 
 /** Makes an error without a stack: where it was made says nothing, and a stack costs 3.6 µs. */
