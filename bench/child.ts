@@ -1,0 +1,14 @@
+// Measures one library in a process of its own: in a shared one the call sites of Effect's runtime would see the code
+// of all libraries, and every figure would be off by up to two times. A round starts when the parent says so.
+import type { Measure, Setting } from "./round.ts"
+
+const [library, measure, setting] = process.argv.slice(2) as [string, string, string]
+const measures: Record<string, Measure> = await import(`./libraries/${library}.ts`)
+const conditions: Setting = JSON.parse(setting)
+const round = await measures[measure]!(conditions)
+
+process.on("message", async () => {
+  globalThis.gc!()
+  process.send!(await round())
+})
+process.send!("ready")

@@ -1,0 +1,31 @@
+import { Effect, Latch, Layer, ManagedRuntime } from "effect"
+import { Job, MemoryJobStore, Worker } from "effect-mq"
+import { type Measure, throughput } from "../round.ts"
+import { times } from "./times.ts"
+
+class NoOp extends Job.make("NoOp", { payload: {}, defaults: { keep: { count: 0 } } }) {}
+
+/** It has no bound; the memory store is the fastest of its stores. */
+export const submit: Measure = (setting) => {
+  let wanted = 0
+  let ran = 0
+  const all = Latch.makeUnsafe()
+  const handler = Effect.sync(() => {
+    if (++ran === wanted) all.openUnsafe()
+  })
+  const runtime = ManagedRuntime.make(
+    NoOp.toLayer(() => handler, { concurrency: setting.workers }).pipe(
+      Layer.provideMerge(Worker.layer()),
+      Layer.provideMerge(MemoryJobStore.layer)
+    )
+  )
+  return throughput(setting, (tasks) =>
+    runtime.runPromise(Effect.gen(function*() {
+      wanted = tasks
+      ran = 0
+      all.closeUnsafe()
+      yield* times(tasks, () => NoOp.enqueue({}))
+      yield* all.await
+      return ran
+    })))
+}
