@@ -15,6 +15,7 @@ import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import { TaskFailedError } from "../TaskError.ts"
 import { CurrentTask } from "../TaskInfo.ts"
 import { asDefects, Capped, withoutInterrupts, withoutStack } from "./causes.ts"
@@ -22,7 +23,7 @@ import type { Kernel } from "./kernel.ts"
 import { logCompleted, logFailed, logRetry } from "./log.ts"
 import { nextDelay } from "./retry.ts"
 import { withAttemptSpan } from "./span.ts"
-import { RunningTask, type TaskRecord } from "./taskRecord.ts"
+import type { RunningTask, TaskRecord } from "./taskRecord.ts"
 import { Worker } from "./worker.ts"
 
 /** One worker: takes what the kernel hands it, until the manager has stopped. */
@@ -43,21 +44,29 @@ export const workerLoop = (kernel: Kernel, worker: Worker): Effect.Effect<void> 
 
 const park = (worker: Worker): Effect.Effect<void> =>
   Effect.callback((resume) => {
-    worker.wake = () => resume(Effect.void)
+    worker.resume = () => resume(Effect.void)
   })
 
 const perform = (kernel: Kernel, record: TaskRecord): Effect.Effect<void> => {
-  kernel.begin(record)
+  const running = record.running!
+  kernel.begin(running)
   const { effect, submitter } = record.work!
-  const scoped = Effect.scoped(effect)
-  const attempt = submitter.traced ? withAttemptSpan(scoped, kernel.id, record) : scoped
-  return onWorker(kernel, record, attempt, (exit) => conclude(kernel, record, exit))
+  const attempt = submitter.traced ? withAttemptSpan(Effect.scoped(effect), kernel.id, record) : effect
+  const scope = Scope.makeUnsafe()
+  const context = Context.add(contextOf(running), Scope.Scope, scope)
+  return onWorker(kernel, running, context, attempt, (exit) => {
+    const finalizers = Scope.closeUnsafe(scope, exit)
+    if (finalizers === undefined) return conclude(kernel, running, exit)
+    const closed = Effect.uninterruptible(Effect.onExit(exit, () => finalizers))
+    return onWorker(kernel, running, context, closed, (exit) => conclude(kernel, running, exit))
+  })
 }
 
 // --- what becomes of an attempt ---
 
-const conclude = (kernel: Kernel, record: TaskRecord, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
-  kernel.ended(record)
+const conclude = (kernel: Kernel, running: RunningTask, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+  const { record } = running
+  kernel.ended(running)
   if (exit._tag === "Success") return complete(kernel, record, exit.value)
   if (cutShort(record, exit.cause)) {
     const own = withoutInterrupts(exit.cause)
@@ -65,11 +74,10 @@ const conclude = (kernel: Kernel, record: TaskRecord, exit: Exit.Exit<unknown, u
     return abort(kernel, record)
   }
   addFailure(record, exit.cause)
-  record.failure = exit.cause
   const error = Cause.hasDies(exit.cause) ? Option.none() : Cause.findErrorOption(exit.cause)
-  if (record.work!.options.retry === undefined || Option.isNone(error)) return giveUp(kernel, record, Cause.empty)
+  if (record.work!.options.retry === undefined || Option.isNone(error)) return giveUp(kernel, running, Cause.empty)
   if (record.abortReason !== undefined) return abort(kernel, record)
-  return decide(kernel, record, error.value)
+  return decide(kernel, running, error.value)
 }
 
 /** Our interruption is not the task's failure. */
@@ -78,7 +86,7 @@ const cutShort = (record: TaskRecord, cause: Cause.Cause<unknown>): boolean =>
 
 const complete = (kernel: Kernel, record: TaskRecord, value: unknown): Effect.Effect<void> => {
   if (record.work!.submitter.debug) logCompleted(kernel, record)
-  kernel.settle(record, { _tag: "Completed", value, attempts: record.attempts })
+  kernel.settle(record, "completed", value)
   return Effect.void
 }
 
@@ -93,16 +101,17 @@ const addFailure = (record: TaskRecord, cause: Cause.Cause<unknown>): void => {
 }
 
 /** Asks the schedule whether and when there is another attempt. */
-const decide = (kernel: Kernel, record: TaskRecord, error: unknown): Effect.Effect<void> => {
+const decide = (kernel: Kernel, running: RunningTask, error: unknown): Effect.Effect<void> => {
+  const { record } = running
   const now = kernel.timer.wallNow()
   const decision = nextDelay(record.work!.options.retry!, record.retry, now, error)
-  return onWorker(kernel, record, decision, (exit) => {
+  return onWorker(kernel, running, contextOf(running), decision, (exit) => {
     if (exit._tag === "Failure") {
-      return cutShort(record, exit.cause) ? abort(kernel, record) : giveUp(kernel, record, asDefects(exit.cause))
+      return cutShort(record, exit.cause) ? abort(kernel, record) : giveUp(kernel, running, asDefects(exit.cause))
     }
     const [progress, delay] = exit.value
     record.retry = progress
-    if (delay === undefined) return giveUp(kernel, record, Cause.empty)
+    if (delay === undefined) return giveUp(kernel, running, Cause.empty)
     if (record.work!.submitter.debug) logRetry(kernel, record, delay)
     kernel.retryLater(record, delay)
     return Effect.void
@@ -110,17 +119,18 @@ const decide = (kernel: Kernel, record: TaskRecord, error: unknown): Effect.Effe
 }
 
 /** Failed for good: the hook runs, then the failure is logged once and the task settles. */
-const giveUp = (kernel: Kernel, record: TaskRecord, defects: Cause.Cause<never>): Effect.Effect<void> => {
+const giveUp = (kernel: Kernel, running: RunningTask, defects: Cause.Cause<never>): Effect.Effect<void> => {
+  const { record } = running
   const { onFailed } = record.work!.options
   const error = failedError(kernel, record, defects)
   const finish = (more: Cause.Cause<never>): Effect.Effect<void> => {
     logFailed(kernel, record, error, [...defects.reasons, ...more.reasons])
-    kernel.settle(record, { _tag: "Failed", error })
+    kernel.settle(record, "failed", error)
     return Effect.void
   }
   if (onFailed === undefined) return finish(Cause.empty)
   const hook = Effect.scoped(Effect.suspend(() => onFailed(error.cause)))
-  return onWorker(kernel, record, hook, (exit) => {
+  return onWorker(kernel, running, contextOf(running), hook, (exit) => {
     const wrong = exit._tag === "Success" ? Cause.empty : exit.cause
     return finish(asDefects(record.abortReason === undefined ? wrong : withoutInterrupts(wrong)))
   })
@@ -153,22 +163,22 @@ const callersError = (make: (() => unknown) | undefined): unknown => {
 /** Starts `effect` for the task at once, and concludes it on the worker. */
 const onWorker = <A, E>(
   kernel: Kernel,
-  record: TaskRecord,
+  running: RunningTask,
+  context: Context.Context<never>,
   effect: Effect.Effect<A, E>,
   then: (exit: Exit.Exit<A, E>) => Effect.Effect<void>
 ): Effect.Effect<void> => {
-  const fiber = Effect.runForkWith(contextOf(record))(Effect.withFiber((self) => {
-    record.fiber = self
-    return effect
-  }))
+  running.fiber = undefined
+  const fiber = Effect.runForkWith(context)(effect)
   const exit = fiber.pollUnsafe()
   if (exit !== undefined) return then(exit)
-  if (record.abortReason !== undefined) fiber.interruptUnsafe()
-  return attendTo(kernel, record, fiber, then)
+  running.fiber = fiber
+  if (running.record.abortReason !== undefined) fiber.interruptUnsafe()
+  return attendTo(kernel, running, fiber, then)
 }
 
-const contextOf = (record: TaskRecord): Context.Context<never> => {
-  const context = Context.add(record.work!.submitter.context, CurrentTask, new RunningTask(record))
+const contextOf = ({ record }: RunningTask): Context.Context<never> => {
+  const context = Context.add(record.work!.submitter.context, CurrentTask, record.running!)
   const metadata = record.retry?.metadata
   return metadata === undefined ? context : Context.add(context, Schedule.CurrentMetadata, metadata)
 }
@@ -179,11 +189,11 @@ const contextOf = (record: TaskRecord): Context.Context<never> => {
  */
 const attendTo = <A, E>(
   kernel: Kernel,
-  record: TaskRecord,
+  running: RunningTask,
   fiber: Fiber.Fiber<A, E>,
   then: (exit: Exit.Exit<A, E>) => Effect.Effect<void>
 ): Effect.Effect<void> => {
-  const worker = record.worker!
+  const { record, worker } = running
   let resume: ((effect: Effect.Effect<void>) => void) | undefined
   let substituted = false
   const attend: Effect.Effect<void> = Effect.callback((resumeWorker) => {
@@ -191,9 +201,9 @@ const attendTo = <A, E>(
     if (exit !== undefined) return resumeWorker(substituted ? Effect.void : Effect.suspend(() => then(exit)))
     const first = resume === undefined
     resume = resumeWorker
-    worker.wake = () => resumeWorker(performLent())
+    worker.resume = () => resumeWorker(performLent())
     if (first) fiber.addObserver(onEnd)
-    kernel.attends(worker, record)
+    kernel.attends(running)
   })
   const performLent = (): Effect.Effect<void> => {
     const lentTo = worker.task!
@@ -202,15 +212,15 @@ const attendTo = <A, E>(
   }
   const onEnd = (exit: Exit.Exit<A, E>): void => {
     if (worker.attending === record) {
-      worker.attending = worker.wake = undefined
+      worker.attending = worker.resume = undefined
       return resume!(Effect.suspend(() => then(exit)))
     }
     substituted = true
-    record.worker = new Worker(kernel)
+    running.worker = new Worker(kernel)
     Effect.runForkWith(kernel.context)(Effect.andThen(
       Effect.suspend(() => then(exit)),
       Effect.sync(() => {
-        kernel.paidBack(record)
+        kernel.lending.back(running)
         kernel.advance()
       })
     ))

@@ -12,8 +12,9 @@ export class Capped<A> {
   readonly #last: Array<A> = []
   #count = 0
 
-  get count(): number {
-    return this.#count
+  /** Present once something was added. */
+  get last(): A {
+    return (this.#last.at(-1) ?? this.#first.at(-1))!
   }
 
   add(item: A): void {

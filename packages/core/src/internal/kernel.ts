@@ -4,30 +4,31 @@
  *
  *     accept → route → advance (admit, assign, lend) → [attempt] → retryLater | settle → advance
  *
- * `advance` does all that follows from the present state. It only hands tasks to workers: fibers are woken afterwards,
- * late and together, because waking one for each task makes producers and workers take turns.
+ * `advance` does all that follows from the present state; whoever settles or delays a task calls it afterwards. It hands
+ * tasks to workers and wakes nobody: fibers are woken late and together.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import * as Scheduler from "effect/Scheduler"
 import { type AbortReason, TaskAbortedError, type TaskFailedError, TaskManagerStoppedError } from "../TaskError.ts"
-import type { TaskOutcome } from "../TaskHandle.ts"
 import type { TaskEvent, TaskInfo, TaskState } from "../TaskInfo.ts"
 import type { TaskStats } from "../TaskStats.ts"
 import { Admission, type Suspended } from "./admission.ts"
+import { Agenda } from "./agenda.ts"
 import { markedReasons, withoutStack } from "./causes.ts"
 import type { ManagerConfig } from "./config.ts"
 import { NameCounters, noTasks } from "./counters.ts"
 import type { Events } from "./events.ts"
-import { Heap } from "./heap.ts"
 import { Keys } from "./keys.ts"
 import { Lane } from "./lane.ts"
+import { Lending } from "./lending.ts"
 import { RateLimit } from "./rate.ts"
 import { StartQueue } from "./startQueue.ts"
-import { type Deadline, infoOf, type TaskRecord } from "./taskRecord.ts"
+import { infoOf, RunningTask, type TaskRecord } from "./taskRecord.ts"
+import { TaskTable } from "./taskTable.ts"
 import { Timer } from "./timer.ts"
-import { nextTowards, type Wait } from "./waits.ts"
+import { WakeUps } from "./wakeUps.ts"
 import { Worker } from "./worker.ts"
 
 /** What the modules above do when the kernel says so. */
@@ -48,16 +49,15 @@ export class Kernel {
   readonly events: Events
   readonly timer: Timer
 
-  readonly counts = noTasks()
   readonly names = new Map<string, NameCounters>()
-  /** Every task that has not settled, by id. */
-  readonly tasks = new Map<number, TaskRecord>()
+  /** Every task that has not settled. */
+  readonly tasks = new TaskTable()
   /** The last failed tasks, by id. */
   readonly failed = new Map<number, TaskRecord>()
   readonly keys = new Keys()
   readonly lanes = new Map<string, Lane>()
   readonly admission: Admission
-  readonly waits = new Set<Wait>()
+  readonly lending = new Lending()
   readonly workers: ReadonlyArray<Worker>
 
   phase: "running" | "draining" | "stopped" = "running"
@@ -72,21 +72,19 @@ export class Kernel {
   readonly idleListeners = new Set<() => void>()
 
   readonly #reactions: Reactions
-  readonly #dispatcher: Scheduler.SchedulerDispatcher
   readonly #ready = new StartQueue()
-  readonly #delayed = new Heap<TaskRecord>((a, b) => a.dueAt < b.dueAt || (a.dueAt === b.dueAt && a.id < b.id))
-  readonly #deadlines = new Heap<Deadline>((a, b) => a.at < b.at)
+  readonly #agenda = new Agenda()
   readonly #rate: RateLimit | undefined
+  readonly #wakeUps: WakeUps
   readonly #idle: Array<Worker> = []
-  /** Tasks that go on although their worker is still lent: as many freed workers take nothing. */
-  #overdraft = 0
+  /** Settled tasks whose end has not been told yet. */
+  #toTell: Array<TaskRecord> = []
   #submitted = 0
+  #waiting = 0
+  #delayed = 0
   #warnAt = Infinity
   #warnedDelayed = false
   #advancing = false
-  #flushing = false
-  #woken: Array<Worker> = []
-  #answered: Array<Suspended> = []
 
   constructor(
     id: string,
@@ -103,16 +101,20 @@ export class Kernel {
     this.timer = new Timer(context, () => this.#tick())
     this.admission = new Admission(config.groupCapacity)
     this.#rate = config.rate && new RateLimit(config.rate.limit, config.rate.window)
-    this.#dispatcher = Context.get(context, Scheduler.Scheduler).makeDispatcher()
+    this.#wakeUps = new WakeUps(Context.get(context, Scheduler.Scheduler))
     this.workers = Array.from({ length: config.workers }, () => new Worker(this))
   }
 
   // --- what is known ---
 
   get stats(): TaskStats {
+    const counts = noTasks()
+    for (const { states } of this.names.values()) {
+      for (const state of taskStates) counts[state] += states[state]
+    }
     const { capacity, workers } = this.config
     const manager = this.phase === "running" && this.paused ? "paused" : this.phase
-    return { ...this.counts, submitted: this.#submitted, workers, capacity, manager }
+    return { ...counts, submitted: this.#submitted, workers, capacity, manager }
   }
 
   get isIdle(): boolean {
@@ -162,10 +164,10 @@ export class Kernel {
   }
 
   #admissible = (record: TaskRecord): boolean => {
-    if (this.counts.delayed >= this.config.maxDelayed) return this.#delayedIsFull()
+    if (this.#delayed >= this.config.maxDelayed) return this.#delayedIsFull()
     if (record.startsDelayed) return true
     const laneFull = record.lane !== undefined && record.lane.waiting >= this.config.groupCapacity
-    return (this.counts.waiting < this.config.capacity && !laneFull) || this.#canHandOver(record)
+    return (this.#waiting < this.config.capacity && !laneFull) || this.#canHandOver(record)
   }
 
   #canHandOver(record: TaskRecord): boolean {
@@ -191,21 +193,18 @@ export class Kernel {
     const startsAt = record.startsDelayed ? now + timing!.delay : now
     record.rank = startsAt - (options.priority ?? 0) * 1000
     if (startsAt > now) {
-      record.state = "delayed"
       record.dueAt = startsAt
-    } else if (record.lane !== undefined) {
-      record.lane.waiting++
+      record.state = "delayed"
     }
-    this.counts[record.state]++
-    record.counters.states[record.state]++
     record.counters.submitted++
-    this.tasks.set(record.id, record)
-    this.keys.accepted(record)
+    this.#count(record, 1)
+    this.tasks.add(record)
+    if (record.key !== undefined) this.keys.accepted(record, record.key)
     if (timing !== undefined) {
-      this.#expireAt(record, Math.min(startsAt + timing.timeToStart, now + timing.timeToLive))
+      this.#agenda.expireAt(record, Math.min(startsAt + timing.timeToStart, now + timing.timeToLive))
     }
     this.#publish("Submitted", record)
-    if (record.state === "delayed") this.#delayed.push(record)
+    if (record.state === "delayed") this.#agenda.delay(record)
     else this.#route(record)
   }
 
@@ -221,22 +220,22 @@ export class Kernel {
   advance(): void {
     if (this.#advancing) return
     this.#advancing = true
-    this.#admit()
+    if (this.admission.size > 0) this.#admit()
     let worker: Worker | undefined
     while ((worker = this.#slot()) !== undefined) {
       const record = this.#nextToStart()
       if (record === undefined) break
       this.#assign(record, worker)
-      this.#admit()
+      if (this.admission.size > 0) this.#admit()
     }
-    if (this.waits.size > 0) this.#lend()
+    if (this.#mayStart()) this.lending.lend(this.#start)
     this.#advancing = false
     this.#arm()
+    if (this.#toTell.length > 0) this.#tell()
     if (this.isIdle) this.#becomeIdle()
   }
 
   #admit(): void {
-    if (this.admission.size === 0) return
     let suspended: Suspended | undefined
     while ((suspended = this.admission.first(this.#admissible)) !== undefined) {
       const { record } = suspended
@@ -254,20 +253,17 @@ export class Kernel {
 
   #answer(suspended: Suspended, answer: Exit.Exit<TaskRecord, TaskManagerStoppedError>): void {
     suspended.answer = answer
-    if (suspended.wait === undefined) this.answerLater(suspended)
-    else this.finish(suspended.wait)
+    if (suspended.wait === undefined) this.wakeLater(suspended)
+    else this.lending.finish(suspended.wait)
   }
 
-  answerLater(suspended: Suspended): void {
-    this.#answered.push(suspended)
-    this.#flushLater()
+  wakeLater(suspended: Suspended): void {
+    this.#wakeUps.add(() => suspended.wake?.())
   }
 
   /** A worker that may take any task: an idle one, or one lent by a task that waits for room. */
   #slot(): Worker | undefined {
-    if (this.#idle.length > this.#overdraft) return this.#idle.at(-1)
-    for (const wait of this.waits) if (wait.target === undefined && wait.canLend) return wait.lender!.worker
-    return undefined
+    return this.#idle.length > this.lending.overdraft ? this.#idle.at(-1) : this.lending.forAnyTask
   }
 
   #mayStart(): boolean {
@@ -285,36 +281,39 @@ export class Kernel {
   /** A timer may be late; a task is not started after its time all the same. */
   #expired(record: TaskRecord): boolean {
     if (record.deadline === undefined || record.deadline.at > this.timer.now()) return false
-    this.abort(record, "expired")
+    this.#end(record, "expired")
     return true
+  }
+
+  #start = (record: TaskRecord, worker: Worker): void => {
+    if (this.#mayStart() && !this.#expired(record)) this.#assign(record, worker)
   }
 
   #assign(record: TaskRecord, worker: Worker): void {
     record.queue!.remove(record)
     this.#move(record, "running")
-    this.keys.started(record)
+    record.running = new RunningTask(record, worker)
+    if (record.key !== undefined) this.keys.started(record, record.key)
     if (record.lane !== undefined) {
       record.lane.started(record)
       this.admission.laneChanged(record.lane)
     }
     this.#rate?.start(this.timer.now())
-    record.worker = worker
     worker.task = worker.current = record
     if (worker.idle) {
       worker.idle = false
       this.#idle.pop()
     }
-    if (worker.wake !== undefined) {
-      this.#woken.push(worker)
-      this.#flushLater()
-    }
+    if (worker.resume !== undefined) this.#wakeUps.add(worker.wakeForTask)
   }
 
-  #lend(): void {
-    for (const wait of this.waits) {
-      if (wait.target === undefined || !wait.canLend || !this.#mayStart()) continue
-      const record = nextTowards(wait.target)
-      if (record !== undefined && !this.#expired(record)) this.#assign(record, wait.lender!.worker!)
+  #tell(): void {
+    const settled = this.#toTell
+    this.#toTell = []
+    for (const record of settled) {
+      const { listeners } = record
+      record.listeners = undefined
+      listeners?.forEach((listener) => listener())
     }
   }
 
@@ -332,22 +331,6 @@ export class Kernel {
     }
   }
 
-  #flushLater(): void {
-    if (this.#flushing) return
-    this.#flushing = true
-    this.#dispatcher.scheduleTask(this.#flush, 0)
-  }
-
-  #flush = (): void => {
-    this.#flushing = false
-    const woken = this.#woken
-    const answered = this.#answered
-    this.#woken = []
-    this.#answered = []
-    for (const worker of woken) if (worker.task !== undefined) wake(worker)
-    for (const suspended of answered) suspended.wake?.()
-  }
-
   // --- workers ---
 
   /** The worker has nothing to do, unless `advance` finds it something at once. */
@@ -360,82 +343,44 @@ export class Kernel {
   }
 
   retire(): void {
-    for (const worker of this.workers) wake(worker)
+    for (const worker of this.workers) worker.wake()
   }
 
-  /** The worker attends to its suspended task (again): waits that have ended go on, others may lend it. */
-  attends(worker: Worker, record: TaskRecord): void {
+  /** The worker attends to its suspended task (again), and may be lent. */
+  attends(running: RunningTask): void {
+    const { record, worker } = running
     worker.attending = worker.current = record
-    this.paidBack(record)
-    if (this.waits.size === 0) return
-    for (const wait of this.waits) if (wait.over && wait.lender === record) this.#end(wait)
+    this.lending.back(running)
     this.advance()
-  }
-
-  // --- tasks that wait for tasks ---
-
-  wait(wait: Wait): void {
-    wait.waiter.waits ??= new Set()
-    wait.waiter.waits.add(wait)
-    if (wait.lender === undefined) return
-    this.waits.add(wait)
-    this.advance()
-  }
-
-  /** What was waited for has come; the waiter goes on when its worker is back. */
-  finish(wait: Wait): void {
-    const worker = wait.lender?.worker
-    wait.over = true
-    if (worker === undefined || (worker.attending === wait.lender && worker.task === undefined)) this.#end(wait)
-  }
-
-  /** The wait was interrupted: the waiter goes on at once. */
-  abandon(wait: Wait): void {
-    const { lender, waiter } = wait
-    this.#forget(wait)
-    if (lender !== waiter || lender.overdrawn || lender.worker?.current === lender) return
-    lender.overdrawn = true
-    this.#overdraft++
-  }
-
-  paidBack(record: TaskRecord): void {
-    if (!record.overdrawn) return
-    record.overdrawn = false
-    this.#overdraft--
-  }
-
-  #end(wait: Wait): void {
-    this.#forget(wait)
-    wait.goOn()
-  }
-
-  #forget(wait: Wait): void {
-    this.waits.delete(wait)
-    wait.waiter.waits?.delete(wait)
   }
 
   // --- out ---
 
   retryLater(record: TaskRecord, delay: number): void {
-    const now = this.timer.now()
-    record.worker = record.fiber = undefined
+    record.running = undefined
     this.#move(record, "delayed")
-    record.dueAt = now + delay
+    record.dueAt = this.timer.now() + delay
     record.counters.retries++
     if (record.abortReason === undefined && record.dueAt >= this.graceAt) record.abortReason = "shutdown"
     if (record.abortReason !== undefined) return this.settleAborted(record, record.abortReason)
     this.#publish("Retrying", record)
-    if (delay > 0) this.#delayed.push(record)
+    if (delay > 0) this.#agenda.delay(record)
     else this.#route(record)
-    this.#arm()
   }
 
-  /** Ends a task from outside. What has not begun ends at once; an attempt is interrupted, and its end decides. */
+  /** Ends a task from outside. */
   abort(record: TaskRecord, reason: AbortReason): void {
+    this.#end(record, reason)
+    this.advance()
+  }
+
+  /** What has not begun ends at once; an attempt is interrupted, and its end decides. */
+  #end(record: TaskRecord, reason: AbortReason): void {
     if (record.settled) return
     record.abortReason ??= reason
-    if (record.state === "running" && record.worker?.task !== record) return record.fiber?.interruptUnsafe()
-    this.settleAborted(record, record.abortReason)
+    const { running } = record
+    if (running === undefined || running.worker.task === record) this.settleAborted(record, record.abortReason)
+    else running.fiber?.interruptUnsafe()
   }
 
   settleAborted(record: TaskRecord, reason: AbortReason): void {
@@ -449,47 +394,45 @@ export class Kernel {
         failures: failures?.toCause(markedReasons, "attempts") ?? Cause.empty
       })
     )
-    this.settle(record, { _tag: "Aborted", error })
+    this.settle(record, "aborted", error)
   }
 
-  settle(record: TaskRecord, outcome: TaskOutcome<unknown, unknown>): void {
+  settle(record: TaskRecord, state: "completed", value: unknown): void
+  settle(record: TaskRecord, state: "failed", error: TaskFailedError): void
+  settle(record: TaskRecord, state: "aborted", error: TaskAbortedError): void
+  settle(record: TaskRecord, state: "completed" | "failed" | "aborted", result: any): void {
+    record.result = result
+    this.#move(record, state)
     this.#leave(record)
-    record.outcome = outcome
-    this.#move(record, endState[outcome._tag])
-    this.tasks.delete(record.id)
-    const follower = this.keys.settled(record)
+    this.tasks.delete(record)
+    const follower = record.key === undefined ? undefined : this.keys.settled(record, record.key)
     if (follower !== undefined && follower.heapIndex < 0) this.#route(follower)
-    this.#publish(outcome._tag, record)
-    if (outcome._tag !== "Completed" && this.phase === "draining") {
-      this.unfinished.push({ task: this.info(record), error: outcome.error })
+    this.#publish(endEvents[state], record)
+    if (state !== "completed" && this.phase === "draining") {
+      this.unfinished.push({ task: this.info(record), error: result })
     }
-    if (outcome._tag === "Failed") this.#keep(record)
+    if (state === "failed") this.#keep(record)
     else record.work = undefined
-    const listeners = record.listeners
-    record.listeners = undefined
-    listeners?.forEach((listener) => listener())
-    this.advance()
+    if (record.listeners !== undefined) this.#toTell.push(record)
   }
 
   #leave(record: TaskRecord): void {
-    const { lane, worker } = record
+    const { lane, running } = record
     if (record.queue !== undefined) record.queue.remove(record)
-    else if (record.heapIndex >= 0) this.#delayed.remove(record)
-    if (worker?.task === record) this.#takeBack(worker)
-    this.#expireAt(record, Infinity)
-    if (lane !== undefined) {
-      if (record.state === "waiting") lane.waiting--
-      lane.leave(record, this.#ready)
-      this.admission.laneChanged(lane)
-      this.dropUnused(lane)
-    }
-    record.worker = record.fiber = record.retry = undefined
+    else if (record.heapIndex >= 0) this.#agenda.startNow(record)
+    if (running?.worker.task === record) this.#takeBack(running.worker)
+    this.#agenda.expireAt(record, Infinity)
+    record.running = record.retry = undefined
+    if (lane === undefined) return
+    lane.leave(record, this.#ready)
+    this.admission.laneChanged(lane)
+    this.dropUnused(lane)
   }
 
   #takeBack(worker: Worker): void {
     worker.task = undefined
     worker.current = worker.attending
-    if (worker.attending !== undefined || worker.wake === undefined) return
+    if (worker.attending !== undefined || worker.resume === undefined) return
     worker.idle = true
     this.#idle.push(worker)
   }
@@ -508,13 +451,17 @@ export class Kernel {
   }
 
   #move(record: TaskRecord, to: TaskState): void {
-    const { states } = record.counters
-    this.counts[record.state]--
-    states[record.state]--
-    if (to === "running" && record.state === "waiting" && record.lane !== undefined) record.lane.waiting--
+    this.#count(record, -1)
     record.state = to
-    this.counts[to]++
-    states[to]++
+    this.#count(record, 1)
+  }
+
+  #count({ counters, lane, state }: TaskRecord, change: 1 | -1): void {
+    counters.states[state] += change
+    if (state === "delayed") this.#delayed += change
+    if (state !== "waiting") return
+    this.#waiting += change
+    if (lane !== undefined) lane.waiting += change
   }
 
   #publish(tag: TaskEvent["_tag"], record: TaskRecord): void {
@@ -524,39 +471,28 @@ export class Kernel {
   // --- attempts ---
 
   /** Counts an attempt that starts now. */
-  begin(record: TaskRecord): void {
+  begin(running: RunningTask): void {
+    const { record } = running
     const now = this.timer.now()
-    record.startedAt = now
+    running.startedAt = now
     record.counters.attempts++
     if (++record.attempts === 1) {
       record.counters.waitTime.record(now - Math.max(record.admittedAt, record.dueAt))
-      if (record.deadline !== undefined) this.#expireAt(record, record.admittedAt + record.work!.timing!.timeToLive)
+      if (record.deadline !== undefined) {
+        this.#agenda.expireAt(record, record.admittedAt + record.work!.timing!.timeToLive)
+      }
     }
     this.#publish("Started", record)
   }
 
-  ended(record: TaskRecord): void {
-    record.counters.runTime.record(this.timer.now() - record.startedAt)
+  ended(running: RunningTask): void {
+    running.record.counters.runTime.record(this.timer.now() - running.startedAt)
   }
 
   // --- time ---
 
-  #expireAt(record: TaskRecord, at: number): void {
-    if (record.deadline !== undefined) {
-      if (record.deadline.heapIndex >= 0) this.#deadlines.remove(record.deadline)
-      record.deadline = undefined
-    }
-    if (at === Infinity) return
-    record.deadline = { at, record, heapIndex: -1 }
-    this.#deadlines.push(record.deadline)
-  }
-
   #arm(): void {
-    let at = this.cut ? this.#warnAt : this.graceAt
-    const due = this.#delayed.peek()
-    const deadline = this.#deadlines.peek()
-    if (due !== undefined) at = Math.min(at, due.dueAt)
-    if (deadline !== undefined) at = Math.min(at, deadline.at)
+    let at = Math.min(this.#agenda.nextAt, this.cut ? this.#warnAt : this.graceAt)
     if (this.#rate !== undefined && !this.paused && (this.#ready.peek() !== undefined || this.admission.size > 0)) {
       const { freeAt } = this.#rate
       if (freeAt > this.timer.now()) at = Math.min(at, freeAt)
@@ -567,15 +503,10 @@ export class Kernel {
   #tick(): void {
     const now = this.timer.now()
     if (this.#warnAt <= now) this.#warn()
-    if (this.graceAt <= now) this.cutOff(now)
-    for (let first = this.#deadlines.peek(); first !== undefined && first.at <= now; first = this.#deadlines.peek()) {
-      this.#deadlines.pop()
-      this.abort(first.record, "expired")
-    }
-    for (let first = this.#delayed.peek(); first !== undefined && first.dueAt <= now; first = this.#delayed.peek()) {
-      this.#delayed.pop()
-      this.#route(first)
-    }
+    if (this.graceAt <= now) this.#cutOff(now)
+    let record: TaskRecord | undefined
+    while ((record = this.#agenda.takeExpired(now)) !== undefined) this.#end(record, "expired")
+    while ((record = this.#agenda.takeDue(now)) !== undefined) this.#route(record)
     this.advance()
   }
 
@@ -594,31 +525,25 @@ export class Kernel {
       }
     }
     this.graceAt = Math.min(this.graceAt, now + gracePeriod)
-    for (const record of this.#delayed.toArray().slice()) {
-      if (record.dueAt >= this.graceAt) this.abort(record, "shutdown")
-    }
-    if (this.graceAt <= now) this.cutOff(now)
+    for (const record of this.#agenda.dueFrom(this.graceAt)) this.#end(record, "shutdown")
+    if (this.graceAt <= now) this.#cutOff(now)
     this.advance()
   }
 
   /** The end of the grace period: ends whatever is left. */
-  cutOff(now: number): void {
+  #cutOff(now: number): void {
     if (this.cut) return
     this.cut = true
     this.#warnAt = now + finalizerPatience
-    for (const record of Array.from(this.tasks.values())) this.abort(record, "shutdown")
+    for (const record of this.tasks.toArray()) this.#end(record, "shutdown")
   }
 
   #warn(): void {
     this.#warnAt = Infinity
-    this.#reactions.finalizersSlow([...this.tasks.values()])
+    this.#reactions.finalizersSlow(this.tasks.toArray())
   }
 }
 
-const endState = { Completed: "completed", Failed: "failed", Aborted: "aborted" } as const
+const taskStates = ["waiting", "delayed", "running", "completed", "failed", "aborted"] as const
 
-const wake = (worker: Worker): void => {
-  const { wake } = worker
-  worker.wake = undefined
-  wake?.()
-}
+const endEvents = { completed: "Completed", failed: "Failed", aborted: "Aborted" } as const

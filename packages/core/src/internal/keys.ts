@@ -22,28 +22,26 @@ export class Keys {
     return this.#slots.get(key)?.running
   }
 
-  accepted(record: TaskRecord): void {
-    if (record.key === undefined) return
-    let slot = this.#slots.get(record.key)
-    if (slot === undefined) this.#slots.set(record.key, slot = { holder: undefined, running: undefined })
+  accepted(record: TaskRecord, key: string): void {
+    let slot = this.#slots.get(key)
+    if (slot === undefined) this.#slots.set(key, slot = { holder: undefined, running: undefined })
     slot.holder = record
     record.after = slot.running
   }
 
-  started(record: TaskRecord): void {
-    if (record.key === undefined || record.work?.options.keyUntil !== "start") return
-    const slot = this.#slots.get(record.key)!
+  started(record: TaskRecord, key: string): void {
+    if (record.work?.options.keyUntil !== "start") return
+    const slot = this.#slots.get(key)!
     if (slot.holder === record) slot.holder = undefined
     slot.running = record
   }
 
   /** Releases the key; the task that waited for this run's end, if there is one, may go on. */
-  settled(record: TaskRecord): TaskRecord | undefined {
-    if (record.key === undefined) return undefined
-    const slot = this.#slots.get(record.key)!
+  settled(record: TaskRecord, key: string): TaskRecord | undefined {
+    const slot = this.#slots.get(key)!
     if (slot.holder === record) slot.holder = undefined
     if (slot.running === record) slot.running = undefined
-    if (slot.holder === undefined && slot.running === undefined) this.#slots.delete(record.key)
+    if (slot.holder === undefined && slot.running === undefined) this.#slots.delete(key)
     if (slot.holder?.after !== record) return undefined
     slot.holder.after = undefined
     return slot.holder

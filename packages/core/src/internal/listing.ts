@@ -29,7 +29,7 @@ export const list = (kernel: Kernel, filter: TaskFilter = {}): Effect.Effect<Rea
       (state === undefined || record.state === state) &&
       (name === undefined || record.name === name) &&
       (group === undefined || record.work?.options.group === group)
-    return [...kernel.tasks.values(), ...kernel.failed.values()]
+    return [...kernel.tasks.toArray(), ...kernel.failed.values()]
       .filter(matches)
       .toSorted((a, b) => a.id - b.id)
       .slice(0, limit)

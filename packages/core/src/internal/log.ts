@@ -16,7 +16,7 @@ export const logCompleted = (kernel: Kernel, record: TaskRecord): void =>
   ofTask(kernel, record, Effect.logDebug("task completed"))
 
 export const logRetry = (kernel: Kernel, record: TaskRecord, delay: number): void =>
-  ofTask(kernel, record, Effect.logDebug(`task failed, next attempt in ${delay} ms`, record.failure!))
+  ofTask(kernel, record, Effect.logDebug(`task failed, next attempt in ${delay} ms`, record.failures!.last.cause))
 
 /** One entry with one Cause; a debug line when a live `run` takes the failure to its caller. */
 export const logFailed = (

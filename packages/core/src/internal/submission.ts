@@ -43,9 +43,10 @@ const recordOf = (kernel: Kernel, work: Work): TaskRecord => {
 export const submitAgain = (kernel: Kernel, work: Work): TaskRecord | undefined => {
   const record = recordOf(kernel, work)
   const holder = record.key === undefined ? undefined : kernel.keys.holder(record.key)
-  if (holder !== undefined || kernel.tryAccept(record)) return holdForGood(holder ?? record)
-  kernel.dropUnused(record.lane)
-  return undefined
+  const accepted = holder ?? (kernel.tryAccept(record) ? record : undefined)
+  if (accepted === undefined) kernel.dropUnused(record.lane)
+  else accepted.held = true
+  return accepted
 }
 
 /** Keys and groups are per name; the length keeps "a" + "bc" apart from "ab" + "c". */
@@ -53,50 +54,45 @@ const perName = (name: string, id: string): string => `${name.length}:${name}${i
 
 const stopped = Exit.fail(new TaskManagerStoppedError())
 
-type Hold = (record: TaskRecord) => TaskRecord
+/** What a caller makes of the task that it got, accepted or joined. */
+type Take<A> = (kernel: Kernel, record: TaskRecord) => A
 
 /** A submit holds the task for good. */
-const holdForGood: Hold = (record) => {
+const handleOf: Take<Handle> = (kernel, record) => {
   record.held = true
-  return record
+  return new Handle(kernel, record)
 }
 
 /** A run holds it while it waits. */
-const holdWhileWaiting: Hold = (record) => {
+const holdWhileWaiting: Take<TaskRecord> = (_, record) => {
   record.runs++
   return record
 }
 
 /** Accepts or joins at once; otherwise does what `whenFull` says. */
-const admit = <E>(
+const admit = <A, E>(
   kernel: Kernel,
   effect: AnyEffect,
   options: TaskOptions | undefined,
-  hold: Hold,
-  whenFull: (record: TaskRecord) => Effect.Effect<TaskRecord, E>
-): Effect.Effect<TaskRecord, E | TaskManagerStoppedError> =>
-  Effect.withFiber((fiber): Effect.Effect<TaskRecord, E | TaskManagerStoppedError> => {
+  take: Take<A>,
+  whenFull: (record: TaskRecord) => Effect.Effect<A, E>
+): Effect.Effect<A, E | TaskManagerStoppedError> =>
+  Effect.withFiber((fiber): Effect.Effect<A, E | TaskManagerStoppedError> => {
     if (kernel.phase !== "running") return stopped
     const record = prepare(kernel, fiber, effect, options)
     const holder = record.key === undefined ? undefined : kernel.keys.holder(record.key)
     if (holder === undefined && !kernel.tryAccept(record)) return whenFull(record)
-    return Exit.succeed(hold(holder ?? record))
+    return Exit.succeed(take(kernel, holder ?? record))
   })
 
 export const submit = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
-  Effect.map(
-    admit(kernel, effect, options, holdForGood, (record) => waitForRoom(kernel, record, holdForGood)),
-    (record) => new Handle(kernel, record)
-  )
+  admit(kernel, effect, options, handleOf, (record) => waitForRoom(kernel, record, handleOf))
 
 export const trySubmit = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
-  Effect.map(
-    admit(kernel, effect, options, holdForGood, (record) => {
-      kernel.dropUnused(record.lane)
-      return Effect.fail(new QueueFullError({ capacity: kernel.config.capacity }))
-    }),
-    (record) => new Handle(kernel, record)
-  )
+  admit(kernel, effect, options, handleOf, (record) => {
+    kernel.dropUnused(record.lane)
+    return Effect.fail(new QueueFullError({ capacity: kernel.config.capacity }))
+  })
 
 export const run = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
   Effect.uninterruptibleMask((restore) =>
@@ -117,22 +113,18 @@ const letGo = (kernel: Kernel, record: TaskRecord): Effect.Effect<void> => {
   return Effect.asVoid(settled(record))
 }
 
-const waitForRoom = (
-  kernel: Kernel,
-  record: TaskRecord,
-  hold: Hold
-): Effect.Effect<TaskRecord, TaskManagerStoppedError> =>
+const waitForRoom = <A>(kernel: Kernel, record: TaskRecord, take: Take<A>): Effect.Effect<A, TaskManagerStoppedError> =>
   Effect.callback((resume) => {
     const suspended = kernel.admission.suspend(record)
-    suspended.wake = () => resume(Exit.map(suspended.answer!, hold))
-    const waiter = record.work!.submitter.task?.live
-    if (waiter !== undefined) {
-      const lender = lenderOf(waiter, kernel)
-      suspended.wait = new Wait(waiter, undefined, lender, () => kernel.answerLater(suspended))
-      kernel.wait(suspended.wait)
+    suspended.wake = () => resume(Exit.map(suspended.answer!, (record) => take(kernel, record)))
+    const waiter = record.work!.submitter.task
+    if (waiter?.live === true) {
+      suspended.wait = new Wait(waiter, undefined, lenderOf(waiter, kernel), () => kernel.wakeLater(suspended))
+      kernel.lending.begin(suspended.wait)
+      kernel.advance()
     }
     return Effect.sync(() => {
-      if (suspended.wait !== undefined) kernel.abandon(suspended.wait)
+      if (suspended.wait !== undefined) kernel.lending.abandon(suspended.wait)
       const { answer } = suspended
       if (answer === undefined) {
         kernel.admission.withdraw(suspended)
@@ -148,17 +140,18 @@ const waitForRoom = (
 /** Waits for the end of a task. A running task lends its worker meanwhile (law 13). */
 const outcomeOf = (kernel: Kernel, record: TaskRecord): Effect.Effect<TaskOutcome<unknown, unknown>> =>
   Effect.withFiber((fiber) => {
-    if (record.outcome !== undefined) return Exit.succeed(record.outcome)
+    if (record.settled) return Exit.succeed(record.outcome)
     const waiter = currentTask(fiber)
     if (waiter === undefined) return settled(record)
-    if (dependsOn(record, waiter)) return Effect.die(new Error(circle(waiter, record)))
+    if (dependsOn(record, waiter.record)) return Effect.die(new Error(circle(waiter.record, record)))
     return Effect.callback((resume) => {
-      const wait = new Wait(waiter, record, lenderOf(waiter, kernel), () => resume(Exit.succeed(record.outcome!)))
-      const stopListening = listen(record, () => kernel.finish(wait))
-      kernel.wait(wait)
+      const wait = new Wait(waiter, record, lenderOf(waiter, kernel), () => resume(Exit.succeed(record.outcome)))
+      const stopListening = listen(record, () => kernel.lending.finish(wait))
+      kernel.lending.begin(wait)
+      kernel.advance()
       return Effect.sync(() => {
         stopListening()
-        kernel.abandon(wait)
+        kernel.lending.abandon(wait)
       })
     })
   })
@@ -170,8 +163,8 @@ const circle = (waiter: TaskRecord, target: TaskRecord): string =>
 
 const settled = (record: TaskRecord): Effect.Effect<TaskOutcome<unknown, unknown>> =>
   Effect.callback((resume) => {
-    if (record.outcome !== undefined) return resume(Exit.succeed(record.outcome))
-    return Effect.sync(listen(record, () => resume(Exit.succeed(record.outcome!))))
+    if (record.settled) return resume(Exit.succeed(record.outcome))
+    return Effect.sync(listen(record, () => resume(Exit.succeed(record.outcome))))
   })
 
 const listen = (record: TaskRecord, listener: () => void): () => void => {
@@ -183,21 +176,27 @@ const listen = (record: TaskRecord, listener: () => void): () => void => {
 const join = (kernel: Kernel, record: TaskRecord): Effect.Effect<unknown, unknown> =>
   Effect.flatMap(outcomeOf(kernel, record), (outcome): Effect.Effect<unknown, unknown> => {
     if (outcome._tag === "Completed") return Exit.succeed(outcome.value)
-    return outcome._tag === "Failed" ? Exit.failCause(record.failure!) : Exit.fail<unknown>(outcome.error)
+    return outcome._tag === "Failed" ? Exit.failCause(record.failures!.last.cause) : Exit.fail<unknown>(outcome.error)
   })
 
 export const cancel = (kernel: Kernel, record: TaskRecord): Effect.Effect<boolean> =>
   Effect.withFiber((fiber) => {
     if (record.settled) return Exit.succeed(false)
     kernel.abort(record, "cancelled")
-    if (currentTask(fiber) === record) return Exit.succeed(true)
-    return Effect.map(settled(record), (outcome) => outcome._tag === "Aborted" && outcome.error.reason === "cancelled")
+    const own = currentTask(fiber)
+    if (own?.record !== record) return Effect.map(settled(record), wasCancelled)
+    // Before its first suspension nobody knows the attempt's fiber.
+    if (own.fiber === undefined) fiber.interruptUnsafe()
+    return Exit.succeed(true)
   })
 
+const wasCancelled = (outcome: TaskOutcome<unknown, unknown>): boolean =>
+  outcome._tag === "Aborted" && outcome.error.reason === "cancelled"
+
 /** The task in which this fiber runs, while it runs. */
-export const currentTask = (fiber: Fiber.Fiber<unknown, unknown>): TaskRecord | undefined => {
+export const currentTask = (fiber: Fiber.Fiber<unknown, unknown>): RunningTask | undefined => {
   const task = Context.getOrUndefined(fiber.context, CurrentTask)
-  return task instanceof RunningTask ? task.live : undefined
+  return task instanceof RunningTask && task.live ? task : undefined
 }
 
 class Handle implements TaskHandle<unknown, unknown> {

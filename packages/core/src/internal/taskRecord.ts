@@ -10,11 +10,13 @@ import type * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import { NodeInspectSymbol } from "effect/Inspectable"
 import type * as Tracer from "effect/Tracer"
-import type { AbortReason } from "../TaskError.ts"
+import type { AbortReason, TaskAbortedError, TaskFailedError } from "../TaskError.ts"
 import type { TaskOutcome } from "../TaskHandle.ts"
 import type { TaskInfo, TaskState } from "../TaskInfo.ts"
 import type { TaskOptions } from "../TaskOptions.ts"
+import type { Deadline } from "./agenda.ts"
 import { type Capped, type FailedAttempt, markedReasons } from "./causes.ts"
 import type { NameCounters } from "./counters.ts"
 import type { Lane } from "./lane.ts"
@@ -64,7 +66,6 @@ export class TaskRecord {
   /** Wall clock, for people. All other times are milliseconds of the monotonic clock. */
   submittedAt = 0
   admittedAt = 0
-  startedAt = 0
   dueAt = 0
   rank = 0
 
@@ -73,8 +74,7 @@ export class TaskRecord {
   previous: TaskRecord | undefined
   next: TaskRecord | undefined
   heapIndex = -1
-  worker: Worker | undefined
-  fiber: Fiber.Fiber<unknown, unknown> | undefined
+  running: RunningTask | undefined
 
   deadline: Deadline | undefined
   /** The run under the same key that has to end first (`keyUntil: "start"`). */
@@ -87,14 +87,9 @@ export class TaskRecord {
   /** A `submit` holds the task for good, each live `run` while it waits. */
   held = false
   runs = 0
-  /** It goes on although its worker is still lent to another task. */
-  overdrawn = false
-  /** What this task waits for, when it waits for tasks. */
-  waits: Set<Wait> | undefined
   listeners: Set<() => void> | undefined
-  outcome: TaskOutcome<unknown, unknown> | undefined
-  /** How the last attempt failed: what `join` fails with. */
-  failure: Cause.Cause<unknown> | undefined
+  /** What it ended with: its value, or the error of its outcome. */
+  result: unknown
 
   constructor(work: Work, counters: NameCounters, key: string | undefined, lane: Lane | undefined) {
     this.work = work
@@ -108,69 +103,81 @@ export class TaskRecord {
   }
 
   get settled(): boolean {
-    return this.outcome !== undefined
+    return this.state === "completed" || this.state === "failed" || this.state === "aborted"
   }
 
   get startsDelayed(): boolean {
     const timing = this.work?.timing
     return timing !== undefined && timing.delay > 0
   }
+
+  /** SAFETY: only `Completed`, `Failed` and `Aborted` set the result, each with its kind. */
+  get outcome(): TaskOutcome<unknown, unknown> {
+    if (this.state === "completed") return { _tag: "Completed", value: this.result, attempts: this.attempts }
+    return this.state === "failed"
+      ? { _tag: "Failed", error: this.result as TaskFailedError }
+      : { _tag: "Aborted", error: this.result as TaskAbortedError }
+  }
 }
 
-/** The earliest time at which a task expires; in the kernel's heap of them. */
-export interface Deadline {
-  readonly at: number
-  readonly record: TaskRecord
-  heapIndex: number
-}
-
-/** The value of `CurrentTask`: made for each attempt, so its parts are read only when asked for. */
+/** One attempt, from its worker's taking it to what becomes of it: the value of `CurrentTask`. */
 export class RunningTask implements TaskInfo {
+  readonly record: TaskRecord
   readonly attempts: number
-  readonly #record: TaskRecord
+  worker: Worker
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+  startedAt = 0
+  /** What it waits for, when it waits for tasks. */
+  waits: Set<Wait> | undefined
+  /** It goes on although its worker is still lent to another task. */
+  overdrawn = false
 
-  constructor(record: TaskRecord) {
-    this.#record = record
-    this.attempts = record.attempts
+  constructor(record: TaskRecord, worker: Worker) {
+    this.record = record
+    this.attempts = record.attempts + 1
+    this.worker = worker
   }
 
-  /** The task, while this attempt of it runs. */
-  get live(): TaskRecord | undefined {
-    const record = this.#record
-    return record.state === "running" && record.attempts === this.attempts ? record : undefined
+  /** False when the attempt is over, though a fiber that it left behind may still ask. */
+  get live(): boolean {
+    return this.record.running === this
   }
 
   get id(): string {
-    return String(this.#record.id)
+    return String(this.record.id)
   }
 
   get name(): string {
-    return this.#record.name
+    return this.record.name
   }
 
   get state(): TaskState {
-    return this.#record.state
+    return this.record.state
   }
 
   get submittedAt(): DateTime.Utc {
-    return DateTime.makeUnsafe(this.#record.submittedAt)
+    return DateTime.makeUnsafe(this.record.submittedAt)
   }
 
   get key(): string | undefined {
-    return this.#record.work?.options.key
+    return this.record.work?.options.key
   }
 
   get group(): string | undefined {
-    return this.#record.work?.options.group
+    return this.record.work?.options.group
   }
 
   get cause(): Cause.Cause<unknown> | undefined {
-    return failuresOf(this.#record)
+    return failuresOf(this.record)
   }
 
   toJSON(): unknown {
     const { attempts, group, id, key, name, state, submittedAt } = this
     return { id, name, state, attempts, submittedAt, key, group }
+  }
+
+  [NodeInspectSymbol](): unknown {
+    return this.toJSON()
   }
 }
 
@@ -190,6 +197,6 @@ export const infoOf = (record: TaskRecord, wallOffset: number): TaskInfo => ({
     : undefined,
   key: record.work?.options.key,
   group: record.work?.options.group,
-  reason: record.outcome?._tag === "Aborted" ? record.outcome.error.reason : undefined,
+  reason: record.state === "aborted" ? record.abortReason : undefined,
   cause: failuresOf(record)
 })

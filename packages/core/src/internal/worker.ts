@@ -16,10 +16,26 @@ export class Worker {
   /** The suspended task whose end it waits for; undefined while it is lent. */
   attending: TaskRecord | undefined
   idle = false
-  /** Present while the fiber is suspended. */
-  wake: (() => void) | undefined
+  /** Resumes the fiber; present while it is suspended. */
+  resume: (() => void) | undefined
 
   constructor(home: object) {
     this.home = home
+  }
+
+  /** It stands beside its suspended task: it is neither lent nor about to be. */
+  attends(record: TaskRecord): boolean {
+    return this.attending === record && this.task === undefined
+  }
+
+  wake(): void {
+    const { resume } = this
+    this.resume = undefined
+    resume?.()
+  }
+
+  /** Wakes it unless its task was taken back meanwhile. */
+  readonly wakeForTask = (): void => {
+    if (this.task !== undefined) this.wake()
   }
 }
