@@ -47,7 +47,8 @@ export const retryById = (kernel: Kernel, id: string): Effect.Effect<Option.Opti
   Effect.sync(() => {
     const failed = find(kernel, id)
     if (failed === undefined || failed.state !== "failed" || kernel.phase !== "running") return Option.none()
-    const record = submitAgain(kernel, failed.work!)
+    const work = failed.work!
+    const record = submitAgain(kernel, { ...work, submitter: { ...work.submitter, later: true } })
     if (record === undefined) return Option.none()
     kernel.forgetFailed(failed)
     return Option.some(String(record.id))

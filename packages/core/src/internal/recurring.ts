@@ -14,6 +14,7 @@ import { InvalidOption, resolveTiming } from "./config.ts"
 import type { Kernel } from "./kernel.ts"
 import { logScheduleFailed } from "./log.ts"
 import { submit } from "./submission.ts"
+import { SubmitsLater } from "./submitter.ts"
 import type { AnyEffect } from "./taskRecord.ts"
 
 export const recurring = (
@@ -32,7 +33,8 @@ export const recurring = (
     if (first === undefined) return
     const name = options.name ?? "task"
     const loop = occurrences(kernel, task, options, first, next).pipe(
-      Effect.catchCause((cause) => logScheduleFailed(kernel, name, cause))
+      Effect.catchCause((cause) => logScheduleFailed(kernel, name, cause)),
+      Effect.provideService(SubmitsLater, true)
     )
     const fiber = yield* Effect.forkScoped(loop)
     const stop = () => fiber.interruptUnsafe()

@@ -9,8 +9,8 @@ export const withAttemptSpan = <A, E>(
   manager: string,
   record: TaskRecord
 ): Effect.Effect<A, E> => {
-  const { span } = record.work!.submitter
-  const later = record.attempts > 1 || record.startsDelayed
+  const { later: submittedLater, span } = record.work!.submitter
+  const later = submittedLater || record.attempts > 1 || record.startsDelayed
   const origin = span === undefined
     ? {}
     : later

@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
@@ -20,6 +21,9 @@ import { RunningTask, type Submitter } from "./taskRecord.ts"
 const sqlTransaction = "effect/sql/SqlClient/TransactionConnection/"
 const currentSqlTransaction = "effect/sql/CurrentTransactionService"
 
+/** Where this is set, submits come long after the span they stand in: their spans are linked to it. */
+export const SubmitsLater = Context.Reference("@effect-tasks/core/SubmitsLater", { defaultValue: () => false })
+
 const extent: ReadonlySet<string> = new Set([
   CurrentTask.key,
   Effect.Transaction.key,
@@ -27,6 +31,7 @@ const extent: ReadonlySet<string> = new Set([
   References.CurrentStackFrame.key,
   Schedule.CurrentMetadata.key,
   Scope.Scope.key,
+  SubmitsLater.key,
   Tracer.ParentSpanKey
 ])
 
@@ -42,9 +47,16 @@ export const submitterOf = (fiber: Fiber.Fiber<unknown, unknown>): Submitter => 
   return submitter
 }
 
+/** The span that Effect would take as a parent: the nearest that is not hidden from propagation. */
+const propagated = (span: Tracer.AnySpan | undefined): Tracer.AnySpan | undefined =>
+  span !== undefined && Context.get(span.annotations, Tracer.DisablePropagation)
+    ? propagated(span._tag === "Span" ? Option.getOrUndefined(span.parent) : undefined)
+    : span
+
 const derive = (fiber: Fiber.Fiber<unknown, unknown>): Submitter => {
   const services = fiber.context.mapUnsafe
-  const { minimumLogLevel, span, tracer } = fiber.cache
+  const { minimumLogLevel, tracer } = fiber.cache
+  const span = tracer === undefined ? undefined : propagated(fiber.cache.span)
   const innermost = services.get(currentSqlTransaction) as { readonly key: string } | undefined // SAFETY: a Context.Key
   const kept = new Map(services)
   for (const key of services.keys()) {
@@ -53,7 +65,8 @@ const derive = (fiber: Fiber.Fiber<unknown, unknown>): Submitter => {
   const task = services.get(CurrentTask.key)
   return {
     context: kept.size === services.size ? fiber.context : Context.makeUnsafe(kept),
-    span: tracer === undefined || span === undefined ? undefined : Tracer.externalSpan(span),
+    span: span === undefined ? undefined : Tracer.externalSpan(span),
+    later: fiber.getRef(SubmitsLater),
     traced: tracer !== undefined,
     debug: LogLevel.isGreaterThanOrEqualTo("Debug", minimumLogLevel),
     task: task instanceof RunningTask ? task : undefined

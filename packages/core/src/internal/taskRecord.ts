@@ -30,6 +30,8 @@ export interface Submitter {
   readonly context: Context.Context<never>
   /** The submitter's span, held as an external one so that a chain of tasks does not hold its spans. */
   readonly span: Tracer.ExternalSpan | undefined
+  /** The task starts long after that span: by a schedule, or once more by id. */
+  readonly later: boolean
   readonly traced: boolean
   readonly debug: boolean
   /** The task that submits, when one does. */
