@@ -21,9 +21,9 @@ import { CurrentTask } from "../TaskInfo.ts"
 import { asDefects, Capped, withoutInterrupts, withoutStack } from "./causes.ts"
 import type { Kernel } from "./kernel.ts"
 import { logCompleted, logFailed, logRetry } from "./log.ts"
-import { nextDelay } from "./retry.ts"
+import { beginRetry, nextDelay } from "./retry.ts"
 import { withAttemptSpan } from "./span.ts"
-import type { RunningTask, TaskRecord } from "./taskRecord.ts"
+import type { AnyEffect, RunningTask, TaskRecord } from "./taskRecord.ts"
 import { Worker } from "./worker.ts"
 
 /** One worker: takes what the kernel hands it, until the manager has stopped. */
@@ -50,7 +50,8 @@ const park = (worker: Worker): Effect.Effect<void> =>
 const perform = (kernel: Kernel, record: TaskRecord): Effect.Effect<void> => {
   const running = record.running!
   kernel.begin(running)
-  const { effect, submitter } = record.work!
+  const { submitter } = record.work!
+  const effect = withRetry(record)
   const attempt = submitter.traced ? withAttemptSpan(Effect.scoped(effect), kernel.id, record) : effect
   const scope = Scope.makeUnsafe()
   const context = Context.add(contextOf(running), Scope.Scope, scope)
@@ -59,6 +60,15 @@ const perform = (kernel: Kernel, record: TaskRecord): Effect.Effect<void> => {
     if (finalizers === undefined) return conclude(kernel, running, exit)
     const closed = Effect.uninterruptible(Effect.onExit(exit, () => finalizers))
     return onWorker(kernel, running, context, closed, (exit) => conclude(kernel, running, exit))
+  })
+}
+
+const withRetry = (record: TaskRecord): AnyEffect => {
+  const { effect, options } = record.work!
+  if (options.retry === undefined || record.retry !== undefined) return effect
+  return Effect.flatMap(beginRetry(options.retry), (progress) => {
+    record.retry = progress
+    return effect
   })
 }
 
@@ -103,14 +113,12 @@ const addFailure = (record: TaskRecord, cause: Cause.Cause<unknown>): void => {
 /** Asks the schedule whether and when there is another attempt. */
 const decide = (kernel: Kernel, running: RunningTask, error: unknown): Effect.Effect<void> => {
   const { record } = running
-  const now = kernel.timer.wallNow()
-  const decision = nextDelay(record.work!.options.retry!, record.retry, now, error)
+  const decision = nextDelay(record.retry!, kernel.timer.wallNow(), error)
   return onWorker(kernel, running, contextOf(running), decision, (exit) => {
     if (exit._tag === "Failure") {
       return cutShort(record, exit.cause) ? abort(kernel, record) : giveUp(kernel, running, asDefects(exit.cause))
     }
-    const [progress, delay] = exit.value
-    record.retry = progress
+    const delay = exit.value
     if (delay === undefined) return giveUp(kernel, running, Cause.empty)
     if (record.work!.submitter.debug) logRetry(kernel, record, delay)
     kernel.retryLater(record, delay)

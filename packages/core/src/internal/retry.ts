@@ -24,13 +24,16 @@ const atMostOneMinute = Schedule.modifyDelay(
 )
 
 /** Capped before the jitter too, so that late retries do not all come after exactly one minute. */
-const defaultSchedule = (): Schedule.Schedule<unknown> =>
-  Schedule.exponential("500 millis", 1.5).pipe(atMostOneMinute, Schedule.jittered, atMostOneMinute)
+const defaultSchedule = Schedule.exponential("500 millis", 1.5).pipe(
+  atMostOneMinute,
+  Schedule.jittered,
+  atMostOneMinute
+)
 
 const toSchedule = <E>(retry: Retry<E>): Schedule.Schedule<unknown, E, unknown> => {
   if (Schedule.isSchedule(retry)) return retry
-  const { schedule = defaultSchedule(), times, until, while: while_ } = retry
-  let result: Schedule.Schedule<unknown, E, unknown> = schedule
+  const { schedule = defaultSchedule, times, until, while: while_ } = retry
+  let result: Schedule.Schedule<unknown, E, unknown> = Schedule.passthrough(schedule)
   if (while_ !== undefined) result = Schedule.while(result, ({ input }) => asEffect(while_(input)))
   if (until !== undefined) {
     result = Schedule.while(result, ({ input }) => Effect.map(asEffect(until(input)), (end) => !end))
@@ -42,24 +45,26 @@ const toSchedule = <E>(retry: Retry<E>): Schedule.Schedule<unknown, E, unknown> 
 const asEffect = (answer: boolean | Effect.Effect<boolean>): Effect.Effect<boolean> =>
   Effect.isEffect(answer) ? answer : Effect.succeed(answer)
 
+/** To be run before the first attempt, as `Effect.retry` does: a schedule may count from its own start. */
+export const beginRetry = (retry: Retry<unknown>): Effect.Effect<RetryProgress> =>
+  Effect.map(Schedule.toStep(toSchedule(retry)), (step) => ({ step, metadata: undefined }))
+
 /** Advances the schedule: the milliseconds until the next attempt, or undefined when there is none. */
 export const nextDelay = (
-  retry: Retry<unknown>,
-  progress: RetryProgress | undefined,
+  progress: RetryProgress,
   now: number,
   error: unknown
-): Effect.Effect<readonly [RetryProgress, number | undefined], unknown> =>
-  Effect.gen(function*() {
-    const current: RetryProgress = progress ?? { step: yield* Schedule.toStep(toSchedule(retry)), metadata: undefined }
-    return yield* Pull.matchEffect(current.step(now, error), {
+): Effect.Effect<number | undefined, unknown> =>
+  Effect.suspend(() =>
+    Pull.matchEffect(progress.step(now, error), {
       onSuccess: ([output, duration]) => {
-        current.metadata = following(current.metadata, now, error, output, duration)
-        return Effect.succeed([current, Math.max(0, Math.ceil(Duration.toMillis(duration)))] as const)
+        progress.metadata = following(progress.metadata, now, error, output, duration)
+        return Effect.succeed(Math.max(0, Math.ceil(Duration.toMillis(duration))))
       },
-      onDone: () => Effect.succeed([current, undefined] as const),
+      onDone: () => Effect.succeed(undefined),
       onFailure: Effect.failCause
     })
-  })
+  )
 
 const following = (
   last: Schedule.Metadata | undefined,
