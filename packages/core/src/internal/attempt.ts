@@ -35,15 +35,17 @@ export const workerLoop = (kernel: Kernel, worker: Worker): Effect.Effect<void> 
     },
     body: () => {
       const record = worker.task
-      if (record === undefined) return park(worker)
+      if (record === undefined) return park(kernel, worker)
       worker.task = undefined
       return perform(kernel, record)
     },
     step: () => {}
   })
 
-const park = (worker: Worker): Effect.Effect<void> =>
+const park = (kernel: Kernel, worker: Worker): Effect.Effect<void> =>
   Effect.callback((resume) => {
+    // The fiber may have yielded since it looked.
+    if (worker.task !== undefined || kernel.phase === "stopped") return resume(Effect.void)
     worker.resume = () => resume(Effect.void)
   })
 
