@@ -8,12 +8,14 @@ import type * as Exit from "effect/Exit"
 import type { TaskManagerStoppedError } from "../TaskError.ts"
 import { Heap } from "./heap.ts"
 import type { Lane } from "./lane.ts"
-import type { TaskRecord } from "./taskRecord.ts"
+import type { Hold, TaskRecord } from "./taskRecord.ts"
 import type { Wait } from "./waits.ts"
 
 /** One suspended submit. */
 export class Suspended {
   readonly record: TaskRecord
+  /** How it will hold the task that it gets. */
+  readonly hold: Hold
   readonly order: number
   heapIndex = -1
   place: Heap<Suspended> | undefined
@@ -24,8 +26,9 @@ export class Suspended {
   /** Present when a running task waits for the room. */
   wait: Wait | undefined
 
-  constructor(record: TaskRecord, order: number) {
+  constructor(record: TaskRecord, hold: Hold, order: number) {
     this.record = record
+    this.hold = hold
     this.order = order
   }
 }
@@ -43,8 +46,8 @@ export class Admission {
     this.#groupCapacity = groupCapacity
   }
 
-  suspend(record: TaskRecord): Suspended {
-    const suspended = new Suspended(record, ++this.#order)
+  suspend(record: TaskRecord, hold: Hold): Suspended {
+    const suspended = new Suspended(record, hold, ++this.#order)
     if (record.startsDelayed) this.#put(suspended, this.#delayed)
     else this.#join(suspended)
     return suspended

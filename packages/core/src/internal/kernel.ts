@@ -247,7 +247,9 @@ export class Kernel {
         // At once, since the answer may take back the lent worker that made the room.
         if (worker !== undefined && this.#nextToStart() === record) this.#assign(record, worker)
       }
-      this.#answer(suspended, Exit.succeed(holder ?? record))
+      const task = holder ?? record
+      task[suspended.hold]++
+      this.#answer(suspended, Exit.succeed(task))
     }
   }
 

@@ -9,10 +9,11 @@ import { QueueFullError, TaskManagerStoppedError } from "../TaskError.ts"
 import type { TaskHandle, TaskOutcome } from "../TaskHandle.ts"
 import { CurrentTask, type TaskState } from "../TaskInfo.ts"
 import type { TaskOptions } from "../TaskOptions.ts"
+import type { Suspended } from "./admission.ts"
 import { InvalidOption, resolveTiming } from "./config.ts"
 import type { Kernel } from "./kernel.ts"
 import { submitterOf } from "./submitter.ts"
-import { type AnyEffect, RunningTask, TaskRecord, type Work } from "./taskRecord.ts"
+import { type AnyEffect, type Hold, RunningTask, TaskRecord, type Work } from "./taskRecord.ts"
 import { dependsOn, lenderOf, Wait } from "./waits.ts"
 
 const noOptions: TaskOptions = {}
@@ -45,7 +46,7 @@ export const submitAgain = (kernel: Kernel, work: Work): TaskRecord | undefined 
   const holder = record.key === undefined ? undefined : kernel.keys.holder(record.key)
   const accepted = holder ?? (kernel.tryAccept(record) ? record : undefined)
   if (accepted === undefined) kernel.dropUnused(record.lane)
-  else accepted.held = true
+  else accepted.submits++
   return accepted
 }
 
@@ -54,27 +55,22 @@ const perName = (name: string, id: string): string => `${name.length}:${name}${i
 
 const stopped = Exit.fail(new TaskManagerStoppedError())
 
-/** What a caller makes of the task that it got, accepted or joined. */
-type Take<A> = (kernel: Kernel, record: TaskRecord) => A
-
-/** A submit holds the task for good. */
-const handleOf: Take<Handle> = (kernel, record) => {
-  record.held = true
-  return new Handle(kernel, record)
+/** How a caller holds the task that it gets, accepted or joined, and what it makes of it. */
+interface Claim<A> {
+  readonly hold: Hold
+  readonly take: (kernel: Kernel, record: TaskRecord) => A
 }
 
-/** A run holds it while it waits. */
-const holdWhileWaiting: Take<TaskRecord> = (_, record) => {
-  record.runs++
-  return record
-}
+const claimHandle: Claim<Handle> = { hold: "submits", take: (kernel, record) => new Handle(kernel, record) }
+
+const claimRun: Claim<TaskRecord> = { hold: "runs", take: (_, record) => record }
 
 /** Accepts or joins at once; otherwise does what `whenFull` says. */
 const admit = <A, E>(
   kernel: Kernel,
   effect: AnyEffect,
   options: TaskOptions | undefined,
-  take: Take<A>,
+  { hold, take }: Claim<A>,
   whenFull: (record: TaskRecord) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | TaskManagerStoppedError> =>
   Effect.withFiber((fiber): Effect.Effect<A, E | TaskManagerStoppedError> => {
@@ -82,14 +78,22 @@ const admit = <A, E>(
     const record = prepare(kernel, fiber, effect, options)
     const holder = record.key === undefined ? undefined : kernel.keys.holder(record.key)
     if (holder === undefined && !kernel.tryAccept(record)) return whenFull(record)
-    return Exit.succeed(take(kernel, holder ?? record))
+    const task = holder ?? record
+    task[hold]++
+    return Exit.succeed(take(kernel, task))
   })
 
 export const submit = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
-  admit(kernel, effect, options, handleOf, (record) => waitForRoom(kernel, record, handleOf))
+  admit(
+    kernel,
+    effect,
+    options,
+    claimHandle,
+    (record) => Effect.uninterruptibleMask((restore) => waitForRoom(kernel, record, claimHandle, restore))
+  )
 
 export const trySubmit = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
-  admit(kernel, effect, options, handleOf, (record) => {
+  admit(kernel, effect, options, claimHandle, (record) => {
     kernel.dropUnused(record.lane)
     return Effect.fail(new QueueFullError({ capacity: kernel.config.capacity }))
   })
@@ -97,45 +101,56 @@ export const trySubmit = (kernel: Kernel, effect: AnyEffect, options: TaskOption
 export const run = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
-      admit(kernel, effect, options, holdWhileWaiting, (record) =>
-        restore(waitForRoom(kernel, record, holdWhileWaiting))),
-      (record) =>
-        Effect.onExit(restore(join(kernel, record)), () =>
-          letGo(kernel, record))
+      admit(kernel, effect, options, claimRun, (record) => waitForRoom(kernel, record, claimRun, restore)),
+      (record) => Effect.onExit(restore(join(kernel, record)), () => letGo(kernel, record, "runs"))
     )
   )
 
 /** The last holder of a task ends it. */
-const letGo = (kernel: Kernel, record: TaskRecord): Effect.Effect<void> => {
-  record.runs--
-  if (record.settled || record.held || record.runs > 0) return Effect.void
+const letGo = (kernel: Kernel, record: TaskRecord, hold: Hold): Effect.Effect<void> => {
+  record[hold]--
+  if (record.settled || record.held) return Effect.void
   kernel.abort(record, "cancelled")
   return Effect.asVoid(settled(record))
 }
 
-const waitForRoom = <A>(kernel: Kernel, record: TaskRecord, take: Take<A>): Effect.Effect<A, TaskManagerStoppedError> =>
-  Effect.callback((resume) => {
-    const suspended = kernel.admission.suspend(record)
-    suspended.wake = () => resume(Exit.map(suspended.answer!, (record) => take(kernel, record)))
+/** To be called where nothing interrupts; `restore` gives back the caller's interruptibility for the wait. */
+const waitForRoom = <A>(
+  kernel: Kernel,
+  record: TaskRecord,
+  { hold, take }: Claim<A>,
+  restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+): Effect.Effect<A, TaskManagerStoppedError> => {
+  let suspended: Suspended | undefined
+  const answer = Effect.callback<A, TaskManagerStoppedError>((resume) => {
+    // The fiber may have yielded since there was no room: the manager may have stopped, or room have come.
+    if (kernel.phase !== "running") return resume(stopped)
+    const own = suspended = kernel.admission.suspend(record, hold)
+    own.wake = () => resume(Exit.map(own.answer!, (task) => take(kernel, task)))
     const waiter = record.work!.submitter.task
-    if (waiter?.live === true) {
-      suspended.wait = new Wait(waiter, undefined, lenderOf(waiter, kernel), () => kernel.wakeLater(suspended))
-      kernel.lending.begin(suspended.wait)
-      kernel.advance()
-    }
-    return Effect.sync(() => {
-      if (suspended.wait !== undefined) kernel.lending.abandon(suspended.wait)
-      const { answer } = suspended
-      if (answer === undefined) {
-        kernel.admission.withdraw(suspended)
-        kernel.dropUnused(record.lane)
-        kernel.advance()
-      } else if (Exit.isSuccess(answer) && !answer.value.held && answer.value.runs === 0) {
-        // Accepted while the interruption came: nobody knows of it, so it ends, unless it has begun.
-        if (answer.value.attempts === 0) kernel.abort(answer.value, "cancelled")
-      }
-    })
+    if (waiter?.live !== true) return kernel.advance()
+    const wait = own.wait = new Wait(waiter, undefined, lenderOf(waiter, kernel), () => kernel.wakeLater(own))
+    kernel.lending.begin(wait)
+    kernel.advance()
+    return Effect.sync(() => kernel.lending.abandon(wait))
   })
+  // Not in the callback's canceller: an interruption may also come with the answer, before the caller has it.
+  return Effect.onInterrupt(restore(answer), () => giveWay(kernel, record, suspended))
+}
+
+/** The submit was interrupted: it leaves the line or, with the answer already given, lets go of its task. */
+const giveWay = (kernel: Kernel, record: TaskRecord, suspended: Suspended | undefined): Effect.Effect<void> => {
+  const answer = suspended?.answer
+  if (answer === undefined) {
+    if (suspended !== undefined) kernel.admission.withdraw(suspended)
+    kernel.dropUnused(record.lane)
+    kernel.advance()
+    return Effect.void
+  }
+  // What a submit handed over and has begun is in.
+  if (Exit.isFailure(answer) || (suspended!.hold === "submits" && answer.value.attempts > 0)) return Effect.void
+  return letGo(kernel, answer.value, suspended!.hold)
+}
 
 /** Waits for the end of a task. A running task lends its worker meanwhile (law 13). */
 const outcomeOf = (kernel: Kernel, record: TaskRecord): Effect.Effect<TaskOutcome<unknown, unknown>> =>

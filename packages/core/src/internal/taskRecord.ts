@@ -56,6 +56,9 @@ export interface Timing {
   readonly timeToLive: number
 }
 
+/** The two ways to hold a task. */
+export type Hold = "submits" | "runs"
+
 export class TaskRecord {
   work: Work | undefined
   readonly counters: NameCounters
@@ -86,8 +89,8 @@ export class TaskRecord {
   /** Set once somebody wants the task to end; what the attempt then makes of it decides the outcome. */
   abortReason: AbortReason | undefined
 
-  /** A `submit` holds the task for good, each live `run` while it waits. */
-  held = false
+  /** Who holds the task: a `submit` for good, a `run` while it waits. */
+  submits = 0
   runs = 0
   listeners: Set<() => void> | undefined
   /** What it ended with: its value, or the error of its outcome. */
@@ -106,6 +109,10 @@ export class TaskRecord {
 
   get settled(): boolean {
     return this.state === "completed" || this.state === "failed" || this.state === "aborted"
+  }
+
+  get held(): boolean {
+    return this.submits > 0 || this.runs > 0
   }
 
   get startsDelayed(): boolean {
