@@ -106,6 +106,17 @@ describe("admission", () => {
         yield* Fiber.join(suspended)
       }).pipe(manager({ workers: 1, capacity: 0 })))
 
+    it.effect("who learns that a task has ended finds its worker free", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        yield* tasks.run(Effect.void)
+        yield* tasks.trySubmit(Effect.void)
+        yield* tasks.awaitIdle
+        const handle = yield* tasks.trySubmit(Effect.void)
+        yield* handle.await
+        yield* tasks.trySubmit(Effect.void)
+      }).pipe(manager({ workers: 1, capacity: 0 })))
+
     it.effect("nothing is handed over while the manager is paused", () =>
       Effect.gen(function*() {
         const tasks = yield* TaskManager

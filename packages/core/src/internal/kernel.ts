@@ -338,10 +338,12 @@ export class Kernel {
   /** The worker has nothing to do, unless `advance` finds it something at once. */
   release(worker: Worker): void {
     worker.current = undefined
-    if (worker.idle || worker.task !== undefined) return
-    worker.idle = true
-    this.#idle.push(worker)
-    this.advance()
+    // Again, since whoever is told of an end may hand the worker a task and take it back.
+    while (!worker.idle && worker.task === undefined) {
+      worker.idle = true
+      this.#idle.push(worker)
+      this.advance()
+    }
   }
 
   retire(): void {
