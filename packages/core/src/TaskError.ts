@@ -9,6 +9,7 @@
 import type * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
+import * as ErrorReporter from "effect/ErrorReporter"
 import { describeReason, firstLine } from "./internal/causes.ts"
 
 /**
@@ -144,6 +145,12 @@ export class TaskFailedError<E = unknown> extends Data.TaggedError("TaskFailedEr
     const last = this.cause.reasons.at(-1)
     const why = this.error !== undefined ? firstLine(this.error) : last === undefined ? "" : describeReason(last)
     return `${this.task} failed after ${attemptCount(this.attempts)}: ${why}`
+  }
+  override get [ErrorReporter.severity](): "Error" {
+    return "Error"
+  }
+  override get [ErrorReporter.attributes](): Record<string, unknown> {
+    return { task: this.task, taskId: this.id, attempts: this.attempts }
   }
 }
 
