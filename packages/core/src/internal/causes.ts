@@ -53,10 +53,21 @@ export const markedReasons = ({ attempt, cause }: FailedAttempt): ReadonlyArray<
 /** A new `Error` of what a task failed with, which may be anything: a getter of it that throws must not end a worker. */
 const rendered = (reason: Cause.Fail<unknown> | Cause.Die): Error => {
   try {
-    return Cause.prettyErrors(Cause.fromReasons([reason]))[0]!
+    return withFields(Cause.prettyErrors(Cause.fromReasons([reason]))[0]!)
   } catch {
     return plainError(Formatter.format(Cause.isFailReason(reason) ? reason.error : reason.defect))
   }
+}
+
+/** An error without a message, as tagged errors usually are, says what it carries. */
+const withFields = (error: Error): Error => {
+  if (error.message !== "") return error
+  const fields = Object.entries(error).filter(([key]) => key !== "name" && key !== "_tag")
+  if (fields.length === 0) return error
+  const head = `${error.name}: `
+  error.message = Formatter.format(Object.fromEntries(fields))
+  error.stack = `${head}${error.message}${error.stack?.slice(head.length) ?? ""}`
+  return error
 }
 
 /** Everything that went wrong as defects, since it comes beside the task's typed failures. */
