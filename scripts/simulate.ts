@@ -1,0 +1,51 @@
+// `pnpm simulate --runs N --time S`: runs random programs in a simulated world and stops at the first that breaks a law.
+// `SEED=n pnpm simulate` runs that one again and shows what happened. Without options: 10 seconds from a random seed.
+import { parseArgs } from "node:util"
+import { generate } from "../test/simulation/program.ts"
+import { simulate } from "../test/simulation/simulation.ts"
+
+const { values } = parseArgs({
+  options: {
+    runs: { type: "string", default: "Infinity" },
+    time: { type: "string", default: "10" },
+    from: { type: "string", default: String(Math.floor(Math.random() * 1e9)) }
+  }
+})
+
+const replay = (seed: number): boolean => {
+  const program = generate(seed)
+  const { log, violation } = simulate(program, seed)
+  console.log(JSON.stringify(program, null, 2))
+  console.log(log.join("\n"))
+  console.log(violation?.message ?? "all laws hold")
+  return violation === undefined
+}
+
+const explore = (from: number, runs: number, seconds: number): boolean => {
+  const start = performance.now()
+  const distinct = new Set<string>()
+  let steps = 0
+  let done = 0
+  const elapsed = () => (performance.now() - start) / 1000
+  console.log(`seeds from ${from}`)
+  for (; done < runs && elapsed() < seconds; done++) {
+    const seed = from + done
+    const run = simulate(generate(seed), seed)
+    if (run.violation !== undefined) {
+      console.log(`seed ${seed}: ${run.violation.message}`)
+      console.log(`SEED=${seed} pnpm simulate`)
+      return false
+    }
+    distinct.add(run.log.join("\n"))
+    steps += run.steps
+  }
+  const rate = Math.round(done / elapsed())
+  console.log(`${done} runs, ${distinct.size} of them distinct, ${steps} steps, ${rate} runs per second: all laws hold`)
+  return true
+}
+
+const { SEED } = process.env
+const held = SEED === undefined
+  ? explore(Number(values.from), Number(values.runs), Number(values.time))
+  : replay(Number(SEED))
+process.exitCode = held ? 0 : 1
