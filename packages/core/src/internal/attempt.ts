@@ -60,10 +60,13 @@ const perform = (kernel: Kernel, record: TaskRecord): Effect.Effect<void> => {
   return onWorker(kernel, running, context, attempt, (exit) => {
     const finalizers = Scope.closeUnsafe(scope, exit)
     if (finalizers === undefined) return conclude(kernel, running, exit)
-    const closed = Effect.uninterruptible(Effect.onExit(exit, () => finalizers))
-    return onWorker(kernel, running, context, closed, (exit) => conclude(kernel, running, exit))
+    const closed = Effect.onExit(exit, () => finalizers)
+    // Uninterruptible from its first step on: even before it a fiber may yield, and an interruption come.
+    return onWorker(kernel, running, context, closed, (exit) => conclude(kernel, running, exit), uninterruptible)
   })
 }
+
+const uninterruptible: Effect.RunOptions = { uninterruptible: true }
 
 const withRetry = (record: TaskRecord): AnyEffect => {
   const { effect, options } = record.work!
@@ -176,10 +179,11 @@ const onWorker = <A, E>(
   running: RunningTask,
   context: Context.Context<never>,
   effect: Effect.Effect<A, E>,
-  then: (exit: Exit.Exit<A, E>) => Effect.Effect<void>
+  then: (exit: Exit.Exit<A, E>) => Effect.Effect<void>,
+  options?: Effect.RunOptions
 ): Effect.Effect<void> => {
   running.fiber = undefined
-  const fiber = Effect.runForkWith(context)(effect)
+  const fiber = Effect.runForkWith(context)(effect, options)
   const exit = fiber.pollUnsafe()
   if (exit !== undefined) return then(exit)
   running.fiber = fiber
