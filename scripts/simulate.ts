@@ -15,7 +15,7 @@ const { values } = parseArgs({
 const replay = (seed: number): boolean => {
   const program = generate(seed)
   const { log, violation } = simulate(program, seed)
-  console.log(JSON.stringify(program, null, 2))
+  console.log(JSON.stringify(program).replaceAll(`"`, ""))
   console.log(log.join("\n"))
   console.log(violation?.message ?? "all laws hold")
   return violation === undefined

@@ -13,6 +13,10 @@ export interface Regression {
 const world = { yields: 0.25, late: 0 }
 const manager = { workers: 1, capacity: 0, groupCapacity: 1, maxDelayed: 10, gracePeriod: 0, keepFailed: 1 }
 const task = { kind: 0, attempts: [{ does: [], ends: "succeeds" }] } as const
+const finalized = {
+  kind: 0,
+  attempts: [{ does: [], ends: "never", finalizer: { millis: 1, dies: false } }]
+} as const
 
 export const regressions: ReadonlyArray<Regression> = [
   {
@@ -29,5 +33,15 @@ export const regressions: ReadonlyArray<Regression> = [
     title: "a worker takes what it was handed before it slept",
     seed: 163,
     program: { world, manager, kinds: [{}], clients: [[{ op: "trySubmit", task }]] }
+  },
+  {
+    title: "an interruption that comes when the finalizers are about to run does not keep them from running",
+    seed: 33,
+    program: {
+      world,
+      manager,
+      kinds: [{}],
+      clients: [[{ op: "submit", task: finalized }], [{ op: "sleep", millis: 1 }, { op: "shutdown" }]]
+    }
   }
 ]
