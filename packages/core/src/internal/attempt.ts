@@ -217,6 +217,7 @@ const attendTo = <A, E>(
     resume = resumeWorker
     worker.resume = () => resumeWorker(performLent())
     if (first) fiber.addObserver(onEnd)
+    if (worker.task !== undefined) return resumeWorker(performLent())
     kernel.attends(running)
   })
   const performLent = (): Effect.Effect<void> => {
@@ -230,13 +231,11 @@ const attendTo = <A, E>(
       return resume!(Effect.suspend(() => then(exit)))
     }
     substituted = true
-    running.worker = new Worker(kernel)
+    running.worker = new Worker(kernel.lending)
+    running.worker.current = record
     Effect.runForkWith(kernel.context)(Effect.andThen(
       Effect.suspend(() => then(exit)),
-      Effect.sync(() => {
-        kernel.lending.back(running)
-        kernel.advance()
-      })
+      Effect.sync(() => kernel.advance())
     ))
   }
   return attend

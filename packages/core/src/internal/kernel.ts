@@ -57,7 +57,7 @@ export class Kernel {
   readonly keys = new Keys()
   readonly lanes = new Map<string, Lane>()
   readonly admission: Admission
-  readonly lending = new Lending()
+  readonly lending = new Lending(() => this.advance())
   readonly workers: ReadonlyArray<Worker>
 
   phase: "running" | "draining" | "stopped" = "running"
@@ -102,7 +102,7 @@ export class Kernel {
     this.admission = new Admission(config.groupCapacity)
     this.#rate = config.rate && new RateLimit(config.rate.limit, config.rate.window)
     this.#wakeUps = new WakeUps(Context.get(context, Scheduler.Scheduler))
-    this.workers = Array.from({ length: config.workers }, () => new Worker(this))
+    this.workers = Array.from({ length: config.workers }, () => new Worker(this.lending))
   }
 
   // --- what is known ---
@@ -220,6 +220,7 @@ export class Kernel {
   advance(): void {
     if (this.#advancing) return
     this.#advancing = true
+    const over = this.lending.takeOver(this.#hasFreeWorker)
     if (this.admission.size > 0) this.#admit()
     let worker: Worker | undefined
     while ((worker = this.#slot()) !== undefined) {
@@ -228,9 +229,10 @@ export class Kernel {
       this.#assign(record, worker)
       if (this.admission.size > 0) this.#admit()
     }
-    if (this.#mayStart()) this.lending.lend(this.#start)
+    if (this.lending.active) this.lending.lend(this.#start)
     this.#advancing = false
     this.#arm()
+    for (const wait of over) wait.goOn()
     if (this.#toTell.length > 0) this.#tell()
     if (this.isIdle) this.#becomeIdle()
   }
@@ -256,7 +258,7 @@ export class Kernel {
   #answer(suspended: Suspended, answer: Exit.Exit<TaskRecord, TaskManagerStoppedError>): void {
     suspended.answer = answer
     if (suspended.wait === undefined) this.wakeLater(suspended)
-    else this.lending.finish(suspended.wait)
+    else suspended.wait.finish()
   }
 
   wakeLater(suspended: Suspended): void {
@@ -265,8 +267,10 @@ export class Kernel {
 
   /** A worker that may take any task: an idle one, or one lent by a task that waits for room. */
   #slot(): Worker | undefined {
-    return this.#idle.length > this.lending.overdraft ? this.#idle.at(-1) : this.lending.forAnyTask
+    return this.#hasFreeWorker() ? this.#idle.at(-1) : this.lending.forAnyTask
   }
+
+  #hasFreeWorker = (): boolean => this.#idle.length > this.lending.overdraft
 
   #mayStart(): boolean {
     return !this.paused && !this.cut && (this.#rate === undefined || this.#rate.freeAt <= this.timer.now())
@@ -287,8 +291,10 @@ export class Kernel {
     return true
   }
 
-  #start = (record: TaskRecord, worker: Worker): void => {
-    if (this.#mayStart() && !this.#expired(record)) this.#assign(record, worker)
+  #start = (record: TaskRecord, worker: Worker): boolean => {
+    if (!this.#mayStart()) return false
+    if (!this.#expired(record)) this.#assign(record, worker)
+    return true
   }
 
   #assign(record: TaskRecord, worker: Worker): void {
@@ -337,7 +343,8 @@ export class Kernel {
 
   /** The worker has nothing to do, unless `advance` finds it something at once. */
   release(worker: Worker): void {
-    worker.current = undefined
+    worker.current = worker.task
+    if (worker.task !== undefined) this.advance()
     // Again, since whoever is told of an end may hand the worker a task and take it back.
     while (!worker.idle && worker.task === undefined) {
       worker.idle = true
@@ -354,13 +361,14 @@ export class Kernel {
   attends(running: RunningTask): void {
     const { record, worker } = running
     worker.attending = worker.current = record
-    this.lending.back(running)
+    this.lending.repay(running)
     this.advance()
   }
 
   // --- out ---
 
   retryLater(record: TaskRecord, delay: number): void {
+    this.lending.leave(record.running!)
     record.running = undefined
     this.#move(record, "delayed")
     record.dueAt = this.timer.now() + delay
@@ -425,6 +433,7 @@ export class Kernel {
     if (record.queue !== undefined) record.queue.remove(record)
     else if (record.heapIndex >= 0) this.#agenda.startNow(record)
     if (running?.worker.task === record) this.#takeBack(running.worker)
+    if (running !== undefined) this.lending.leave(running)
     this.#agenda.expireAt(record, Infinity)
     record.running = record.retry = undefined
     if (lane === undefined) return
@@ -436,7 +445,8 @@ export class Kernel {
   #takeBack(worker: Worker): void {
     worker.task = undefined
     worker.current = worker.attending
-    if (worker.attending !== undefined || worker.resume === undefined) return
+    if (worker.attending !== undefined) return this.lending.repay(worker.attending.running!)
+    if (worker.resume === undefined) return
     worker.idle = true
     this.#idle.push(worker)
   }
@@ -497,7 +507,10 @@ export class Kernel {
 
   #arm(): void {
     let at = Math.min(this.#agenda.nextAt, this.cut ? this.#warnAt : this.graceAt)
-    if (this.#rate !== undefined && !this.paused && (this.#ready.peek() !== undefined || this.admission.size > 0)) {
+    if (
+      this.#rate !== undefined && !this.paused &&
+      (this.#ready.peek() !== undefined || this.admission.size > 0 || this.lending.active)
+    ) {
       const { freeAt } = this.#rate
       if (freeAt > this.timer.now()) at = Math.min(at, freeAt)
     }

@@ -1,71 +1,139 @@
 /**
- * The waits that go on at this moment, and which workers they lend (law 13).
+ * When a waiting task's worker is lent, and when the task goes on (law 13).
+ *
+ *     begin → [its worker runs what is waited for] → finish: goes on when the worker is back, or another is free
+ *                                                  → abandon: goes on at once; the next free worker takes nothing instead
+ *
+ * A task waits while one of its fibers does. Lending follows the waits from task to task, through other managers too,
+ * in whatever order they began.
  */
-import type { RunningTask } from "./taskRecord.ts"
-import type { TaskRecord } from "./taskRecord.ts"
-import { nextTowards, type Wait } from "./waits.ts"
+import type { RunningTask, TaskRecord } from "./taskRecord.ts"
+import { dependsOn, nextTowards, noWaits, type Wait, waitsBehind, waitsBeyond } from "./waits.ts"
 import type { Worker } from "./worker.ts"
 
+/** The running tasks of one manager that wait. */
 export class Lending {
-  readonly #waits = new Set<Wait>()
-  /** Tasks that go on although their worker is still lent: as many freed workers take nothing. */
+  /** Tasks that go on although their worker is lent: as many free workers take nothing. */
   overdraft = 0
+  readonly #advance: () => void
+  readonly #waiting = new Set<RunningTask>()
+  /** Waits whose end has come while the worker was lent. */
+  readonly #over = new Set<Wait>()
+
+  /** `advance` does what follows on the manager. */
+  constructor(advance: () => void) {
+    this.#advance = advance
+  }
+
+  get active(): boolean {
+    return this.#waiting.size > 0
+  }
+
+  /** The task of this manager inside which `task` runs: itself, or one that waits for it. */
+  outermost(task: RunningTask): RunningTask | undefined {
+    if (task.worker.home === this) return task
+    return Array.from(this.#waiting).find((waiter) => dependsOn(waiter.record, task.record))
+  }
+
+  // --- a task that runs here waits ---
 
   begin(wait: Wait): void {
-    wait.waiter.waits ??= new Set()
-    wait.waiter.waits.add(wait)
-    if (wait.lender !== undefined) this.#waits.add(wait)
+    const { waiter } = wait
+    if (waiter.waits === noWaits) waiter.waits = new Set()
+    waiter.waits.add(wait)
+    this.#waiting.add(waiter)
+    this.repay(waiter)
+    const homes = new Set([this, wait.home])
+    for (const { home } of waitsBeyond(wait)) homes.add(home)
+    for (const home of homes) home.#advance()
   }
 
-  /** What was waited for has come; the waiter goes on when its worker is back. */
+  /** What was waited for has come. */
   finish(wait: Wait): void {
-    wait.over = true
-    if (wait.lender === undefined || wait.lender.worker.attends(wait.lender.record)) this.#end(wait)
-  }
-
-  /** The wait was interrupted: the waiter goes on at once. */
-  abandon(wait: Wait): void {
-    const { lender, waiter } = wait
     this.#forget(wait)
-    if (lender !== waiter || lender.overdrawn || lender.worker.current === lender.record) return
-    lender.overdrawn = true
-    this.overdraft++
+    if (needsNoWorker(wait.waiter)) return wait.goOn()
+    this.#over.add(wait)
+    this.#advance()
   }
 
-  /** The worker is back at its suspended task: waits that are over go on. */
-  back(running: RunningTask): void {
-    this.repay(running)
-    for (const wait of this.#waits) if (wait.over && wait.lender === running) this.#end(wait)
+  /** The wait was interrupted. */
+  abandon(wait: Wait): void {
+    this.#over.delete(wait)
+    this.#forget(wait)
+    if (!needsNoWorker(wait.waiter)) this.#overdraw(wait.waiter)
   }
 
-  repay(running: RunningTask): void {
-    if (!running.overdrawn) return
-    running.overdrawn = false
+  /** The waits that are over and whose tasks may go on now. */
+  takeOver(hasFreeWorker: () => boolean): ReadonlyArray<Wait> {
+    if (this.#over.size === 0) return none
+    const waits: Array<Wait> = []
+    for (const wait of this.#over) {
+      if (!needsNoWorker(wait.waiter)) {
+        if (!hasFreeWorker()) continue
+        this.#overdraw(wait.waiter)
+      }
+      this.#over.delete(wait)
+      waits.push(wait)
+    }
+    return waits
+  }
+
+  repay(task: RunningTask): void {
+    if (!task.overdrawn) return
+    task.overdrawn = false
     this.overdraft--
   }
 
-  /** A worker whose task waits for room: it may take any task. */
-  get forAnyTask(): Worker | undefined {
-    for (const wait of this.#waits) if (wait.target === undefined && wait.canLend) return wait.lender!.worker
-    return undefined
+  /** The attempt is over; a fiber that it left behind may go on waiting. */
+  leave(task: RunningTask): void {
+    this.repay(task)
+    if (task.waits.size > 0) this.#waiting.delete(task)
   }
 
-  /** Gives each worker that is free to be lent what its task waits for. */
-  lend(start: (record: TaskRecord, worker: Worker) => void): void {
-    for (const wait of this.#waits) {
-      if (wait.target === undefined || !wait.canLend) continue
-      const record = nextTowards(wait.target)
-      if (record !== undefined) start(record, wait.lender!.worker)
-    }
-  }
-
-  #end(wait: Wait): void {
-    this.#forget(wait)
-    wait.goOn()
+  #overdraw(task: RunningTask): void {
+    task.overdrawn = true
+    this.overdraft++
   }
 
   #forget(wait: Wait): void {
-    this.#waits.delete(wait)
-    wait.waiter.waits?.delete(wait)
+    const { waits } = wait.waiter
+    if (waits.delete(wait) && waits.size === 0) this.#waiting.delete(wait.waiter)
+  }
+
+  // --- what is lent ---
+
+  /** A worker whose task waits for room: it may take any task. */
+  get forAnyTask(): Worker | undefined {
+    for (const task of this.#waiting) {
+      if (!canLend(task)) continue
+      for (const { home, target } of waitsBehind(task)) if (target === undefined && home === this) return task.worker
+    }
+    return undefined
+  }
+
+  /** Gives each worker that can be lent what its task waits for, as long as `start` takes it. */
+  lend(start: (record: TaskRecord, worker: Worker) => boolean): void {
+    for (const task of this.#waiting) {
+      while (canLend(task)) {
+        const record = this.#nextFor(task)
+        if (record === undefined || !start(record, task.worker)) break
+      }
+    }
+  }
+
+  #nextFor(task: RunningTask): TaskRecord | undefined {
+    for (const { home, target } of waitsBehind(task)) {
+      const next = home === this && target !== undefined ? nextTowards(target) : undefined
+      if (next !== undefined) return next
+    }
+    return undefined
   }
 }
+
+const none: ReadonlyArray<Wait> = []
+
+const canLend = ({ record, worker }: RunningTask): boolean => worker.attends(record)
+
+/** Its own is there, or the task waits for something else too, or it has one already, or it has ended. */
+const needsNoWorker = (task: RunningTask): boolean =>
+  task.lentTo === undefined || task.waits.size > 0 || task.overdrawn || !task.live

@@ -11,7 +11,6 @@ import { Capped } from "./causes.ts"
 import type { Kernel } from "./kernel.ts"
 import { logReport } from "./log.ts"
 import { currentTask } from "./submission.ts"
-import { lenderOf } from "./waits.ts"
 
 export class Shutdown {
   readonly #kernel: Kernel
@@ -67,7 +66,8 @@ export const awaitIdle = (kernel: Kernel): Effect.Effect<void> =>
 
 const notFromInside = <A>(kernel: Kernel, verb: string, effect: Effect.Effect<A>): Effect.Effect<A> =>
   Effect.withFiber((fiber) => {
-    const task = lenderOf(currentTask(fiber), kernel)
+    const current = currentTask(fiber)
+    const task = current && kernel.lending.outermost(current)
     if (task === undefined) return effect
     return Effect.die(new Error(`${verb} was called inside task ${task.name} (${task.id}), which it would wait for`))
   })

@@ -14,7 +14,7 @@ import { InvalidOption, resolveTiming } from "./config.ts"
 import type { Kernel } from "./kernel.ts"
 import { submitterOf } from "./submitter.ts"
 import { type AnyEffect, type Hold, RunningTask, TaskRecord, type Work } from "./taskRecord.ts"
-import { dependsOn, lenderOf, Wait } from "./waits.ts"
+import { dependsOn, Wait } from "./waits.ts"
 
 const noOptions: TaskOptions = {}
 
@@ -129,10 +129,9 @@ const waitForRoom = <A>(
     own.wake = () => resume(Exit.map(own.answer!, (task) => take(kernel, task)))
     const waiter = record.work!.submitter.task
     if (waiter?.live !== true) return kernel.advance()
-    const wait = own.wait = new Wait(waiter, undefined, lenderOf(waiter, kernel), () => kernel.wakeLater(own))
-    kernel.lending.begin(wait)
-    kernel.advance()
-    return Effect.sync(() => kernel.lending.abandon(wait))
+    const wait = own.wait = new Wait(waiter, undefined, kernel.lending, () => kernel.wakeLater(own))
+    wait.begin()
+    return Effect.sync(() => wait.abandon())
   })
   // Not in the callback's canceller: an interruption may also come with the answer, before the caller has it.
   return Effect.onInterrupt(restore(answer), () => giveWay(kernel, record, suspended))
@@ -158,15 +157,16 @@ const outcomeOf = (kernel: Kernel, record: TaskRecord): Effect.Effect<TaskOutcom
     if (record.settled) return Exit.succeed(record.outcome)
     const waiter = currentTask(fiber)
     if (waiter === undefined) return settled(record)
-    if (dependsOn(record, waiter.record)) return Effect.die(new Error(circle(waiter.record, record)))
     return Effect.callback((resume) => {
-      const wait = new Wait(waiter, record, lenderOf(waiter, kernel), () => resume(Exit.succeed(record.outcome)))
-      const stopListening = listen(record, () => kernel.lending.finish(wait))
-      kernel.lending.begin(wait)
-      kernel.advance()
+      // The fiber may have yielded since it looked.
+      if (record.settled || !waiter.live) return resume(settled(record))
+      if (dependsOn(record, waiter.record)) return resume(Effect.die(new Error(circle(waiter.record, record))))
+      const wait = new Wait(waiter, record, kernel.lending, () => resume(Exit.succeed(record.outcome)))
+      const stopListening = listen(record, () => wait.finish())
+      wait.begin()
       return Effect.sync(() => {
         stopListening()
-        kernel.lending.abandon(wait)
+        wait.abandon()
       })
     })
   })

@@ -22,7 +22,7 @@ import type { NameCounters } from "./counters.ts"
 import type { Lane } from "./lane.ts"
 import type { RetryProgress } from "./retry.ts"
 import type { StartQueue } from "./startQueue.ts"
-import type { Wait } from "./waits.ts"
+import { noWaits } from "./waits.ts"
 import type { Worker } from "./worker.ts"
 
 /** What a task takes along from whoever submitted it; made in submitter.ts. */
@@ -137,7 +137,7 @@ export class RunningTask implements TaskInfo {
   fiber: Fiber.Fiber<unknown, unknown> | undefined
   startedAt = 0
   /** What it waits for, when it waits for tasks. */
-  waits: Set<Wait> | undefined
+  waits = noWaits
   /** It goes on although its worker is still lent to another task. */
   overdrawn = false
 
@@ -150,6 +150,12 @@ export class RunningTask implements TaskInfo {
   /** False when the attempt is over, though a fiber that it left behind may still ask. */
   get live(): boolean {
     return this.record.running === this
+  }
+
+  /** What its worker runs meanwhile: the innermost of them. */
+  get lentTo(): TaskRecord | undefined {
+    const { current } = this.worker
+    return current === this.record ? undefined : current
   }
 
   get id(): string {

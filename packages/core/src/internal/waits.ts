@@ -1,53 +1,75 @@
 /**
- * Tasks that wait for tasks: who may lend which worker, to whom, and when a wait would never end (law 13).
+ * Which task waits for which, what a wait leads to, and when it would never end (law 13).
  */
+import type { Lending } from "./lending.ts"
 import type { RunningTask, TaskRecord } from "./taskRecord.ts"
 
 /** A running task waits: for the end of `target` or, when that is undefined, for room for a submit. */
 export class Wait {
   readonly waiter: RunningTask
   readonly target: TaskRecord | undefined
-  /** The task whose worker is lent meanwhile: the waiter, or an ancestor that waits for it, on the target's manager. */
-  readonly lender: RunningTask | undefined
-  readonly #goOn: () => void
-  /** What was waited for has come, but the worker is still lent. */
-  over = false
+  /** Of the manager of the target, or of the submit. */
+  readonly home: Lending
+  readonly goOn: () => void
 
-  constructor(
-    waiter: RunningTask,
-    target: TaskRecord | undefined,
-    lender: RunningTask | undefined,
-    goOn: () => void
-  ) {
+  constructor(waiter: RunningTask, target: TaskRecord | undefined, home: Lending, goOn: () => void) {
     this.waiter = waiter
     this.target = target
-    this.lender = lender
-    this.#goOn = goOn
+    this.home = home
+    this.goOn = goOn
   }
 
-  /** The lender's worker stands beside it and can be given something else to do. */
-  get canLend(): boolean {
-    return this.lender !== undefined && !this.over && this.lender.worker.attends(this.lender.record)
+  begin(): void {
+    this.waiter.worker.home.begin(this)
   }
 
-  goOn(): void {
-    this.#goOn()
+  finish(): void {
+    this.waiter.worker.home.finish(this)
+  }
+
+  abandon(): void {
+    this.waiter.worker.home.abandon(this)
   }
 }
 
-/** The task that runs on the manager `home` and whose worker this task may lend: itself, or an ancestor that waits. */
-export const lenderOf = (task: RunningTask | undefined, home: object): RunningTask | undefined => {
-  let running = task
-  while (running !== undefined && running.worker.home !== home) {
-    const parent: RunningTask | undefined = running.record.work?.submitter.task
-    running = parent?.live === true && waitsFor(parent, running.record) ? parent : undefined
+/** Of a task that waits for nothing; shared, so it stays empty. */
+export const noWaits = new Set<Wait>()
+
+/** What keeps a task from going on: its own waits, and those of the tasks that it waits for, on whatever manager. */
+export function* waitsBehind(task: RunningTask, seen = new Set<RunningTask>()): Generator<Wait, void> {
+  if (seen.has(task)) return
+  seen.add(task)
+  for (const wait of task.waits) {
+    yield wait
+    yield* waitsBeyond(wait, seen)
   }
-  return running
 }
 
-const waitsFor = (waiter: RunningTask, target: TaskRecord): boolean => {
-  for (const wait of waiter.waits ?? []) if (wait.target === target) return true
-  return false
+/** The waits of what has to end before this one can. */
+export function* waitsBeyond({ target }: Wait, seen = new Set<RunningTask>()): Generator<Wait, void> {
+  const first = target && firstOfKey(target)
+  const running = first?.running ?? first?.lane?.holders.at(-1)?.running
+  if (running !== undefined) yield* waitsBehind(running, seen)
+}
+
+/** What has to start next so that `target` comes to its end; undefined when something else has to happen first. */
+export const nextTowards = (target: TaskRecord): TaskRecord | undefined => {
+  const record = firstOfKey(target)
+  const { lane, queue } = record
+  if (queue === undefined) return undefined
+  const holder = lane?.holders.at(-1)
+  if (lane === undefined || holder === record) return record
+  if (holder === undefined) return lane.next
+  if (holder.running === undefined) return holder.queue && holder
+  // The group is lent together with the worker, when its holder waits for this very task.
+  for (const wait of waitsBehind(holder.running)) if (wait.target === record) return lane.queue.peek()
+  return undefined
+}
+
+const firstOfKey = (target: TaskRecord): TaskRecord => {
+  let record = target
+  while (record.after !== undefined) record = record.after
+  return record
 }
 
 /** Whether `from` cannot go on before `goal` does. */
@@ -60,24 +82,7 @@ export const dependsOn = (from: TaskRecord, goal: TaskRecord, seen = new Set<Tas
 
 const blockersOf = ({ after, running }: TaskRecord): Array<TaskRecord> => {
   if (running === undefined) return after === undefined ? [] : [after]
-  const blockers: Array<TaskRecord> = []
-  if (running.waits === undefined || running.waits.size === 0) return blockers
-  for (const { target } of running.waits) if (target !== undefined) blockers.push(target)
-  const lentTo = running.worker.current
-  if (lentTo !== undefined && lentTo !== running.record) blockers.push(lentTo)
+  const blockers = Array.from(running.waits, ({ target }) => target).filter((target) => target !== undefined)
+  if (running.lentTo !== undefined && !running.overdrawn) blockers.push(running.lentTo)
   return blockers
-}
-
-/** What has to start next so that `target` comes to its end; undefined when something else has to happen first. */
-export const nextTowards = (target: TaskRecord): TaskRecord | undefined => {
-  let record = target
-  while (record.after !== undefined) record = record.after
-  if (record.running !== undefined || record.settled) return undefined
-  const { lane } = record
-  if (lane === undefined) return record.queue === undefined ? undefined : record
-  const holder = lane.holders.at(-1)
-  if (holder === undefined) return lane.next
-  if (holder.running === undefined) return holder.queue === undefined ? undefined : holder
-  // The group is lent together with the worker, when its holder waits for this very task.
-  return dependsOn(holder, record) ? lane.queue.peek() : undefined
 }

@@ -4,11 +4,12 @@
  * A worker is idle, or runs a task, or attends to a task that is suspended. While the attended task waits for others it
  * may be handed one of them, run it, and come back (law 13).
  */
+import type { Lending } from "./lending.ts"
 import type { TaskRecord } from "./taskRecord.ts"
 
 export class Worker {
-  /** The manager it belongs to. */
-  readonly home: object
+  /** Of the manager that it belongs to. */
+  readonly home: Lending
   /** Handed over, not yet begun. */
   task: TaskRecord | undefined
   /** What it is busy with: the innermost, when it is lent. */
@@ -19,7 +20,7 @@ export class Worker {
   /** Resumes the fiber; present while it is suspended. */
   resume: (() => void) | undefined
 
-  constructor(home: object) {
+  constructor(home: Lending) {
     this.home = home
   }
 
