@@ -200,14 +200,15 @@ const makeManager = (
       finalizersSlow: (running) => logSlowFinalizers(kernel, running),
       stopped: () => {
         kernel.retire()
-        metrics.remove()
         events.end()
         shutdown.finish()
       }
     })
     const shutdown = new Shutdown(kernel)
     for (const worker of kernel.workers) Effect.runForkWith(context)(workerLoop(kernel, worker))
-    yield* Effect.addFinalizer(() => shutdown.run(config.gracePeriod))
+    yield* Effect.addFinalizer(() =>
+      Effect.andThen(shutdown.run(config.gracePeriod), Effect.sync(() => metrics.removeGauges()))
+    )
     return serviceOf(kernel, shutdown, config)
   }))
 

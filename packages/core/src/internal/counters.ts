@@ -48,7 +48,8 @@ export class Histogram {
   #max = -Number.MAX_VALUE
 
   record(millis: number): void {
-    const micros = Math.min(Math.ceil(millis * 1000), 2 ** 31 + 1)
+    // Two readings of the clock differ by a float that may be off by less than a nanosecond.
+    const micros = Math.min(Math.ceil(millis * 1000 - 0.001), 2 ** 31 + 1)
     const bucket = micros < 2 ? 0 : 32 - Math.clz32(micros - 1) - smallest
     this.#counts[Math.max(0, bucket)]!++
     this.#count++

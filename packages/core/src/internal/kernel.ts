@@ -372,9 +372,9 @@ export class Kernel {
     record.running = undefined
     this.#move(record, "delayed")
     record.dueAt = this.timer.now() + delay
-    record.counters.retries++
     if (record.abortReason === undefined && record.dueAt >= this.graceAt) record.abortReason = "shutdown"
     if (record.abortReason !== undefined) return this.settleAborted(record, record.abortReason)
+    record.counters.retries++
     this.#publish("Retrying", record)
     if (delay > 0) this.#agenda.delay(record)
     else this.#route(record)

@@ -31,12 +31,12 @@ const count = (count: number) => ({ count, incremental: true })
 export class Metrics {
   readonly #context: Context.Context<never>
   readonly #manager: string
-  readonly #registrations: Array<Metric.Registration> = []
+  readonly #gauges: Array<Metric.Registration> = []
 
   constructor(context: Context.Context<never>, manager: string, size: number) {
     this.#context = context
     this.#manager = manager
-    this.#register(capacity, {}, () => ({ value: size }))
+    this.#gauges.push(this.#register(capacity, {}, () => ({ value: size })))
   }
 
   /** Registers the series of one task name. */
@@ -50,24 +50,27 @@ export class Metrics {
     for (const outcome of ["completed", "failed", "aborted"] as const) {
       this.#register(outcomes, { ...labels, outcome }, () => count(states[outcome]))
     }
-    this.#register(waiting, labels, () => ({ value: states.waiting }))
-    this.#register(delayed, labels, () => ({ value: states.delayed }))
-    this.#register(running, labels, () => ({ value: states.running }))
+    this.#gauges.push(
+      this.#register(waiting, labels, () => ({ value: states.waiting })),
+      this.#register(delayed, labels, () => ({ value: states.delayed })),
+      this.#register(running, labels, () => ({ value: states.running }))
+    )
     this.#register(waitTime, labels, () => counters.waitTime.read())
     this.#register(runTime, labels, () => counters.runTime.read())
   }
 
-  remove(): void {
-    for (const registration of this.#registrations) registration.remove()
+  /** Of a manager that is gone, only the counts stay: an exporter that is outlived by nothing has still to send them. */
+  removeGauges(): void {
+    for (const gauge of this.#gauges) gauge.remove()
   }
 
   #register<Input, State>(
     metric: Metric.Metric<Input, State>,
     labels: Record<string, string>,
     get: () => NoInfer<State>
-  ): void {
+  ): Metric.Registration {
     const series = Metric.withAttributes(metric, { manager: this.#manager, ...labels })
     const hooks = { get, update: () => {}, modify: () => {} }
-    this.#registrations.push(Metric.registerUnsafe(series, this.#context, hooks))
+    return Metric.registerUnsafe(series, this.#context, hooks)
   }
 }
