@@ -55,7 +55,6 @@ export class Kernel {
   /** The last failed tasks, by id. */
   readonly failed = new Map<number, TaskRecord>()
   readonly keys = new Keys()
-  readonly lanes = new Map<string, Lane>()
   readonly admission: Admission
   readonly lending = new Lending(() => this.advance())
   readonly workers: ReadonlyArray<Worker>
@@ -72,6 +71,7 @@ export class Kernel {
   readonly idleListeners = new Set<() => void>()
 
   readonly #reactions: Reactions
+  readonly #lanes = new Map<string, Lane>()
   readonly #ready = new StartQueue()
   readonly #agenda = new Agenda()
   readonly #rate: RateLimit | undefined
@@ -135,13 +135,15 @@ export class Kernel {
   }
 
   laneOf(id: string): Lane {
-    let lane = this.lanes.get(id)
-    if (lane === undefined) this.lanes.set(id, lane = new Lane(id))
+    let lane = this.#lanes.get(id)
+    if (lane === undefined) this.#lanes.set(id, lane = new Lane(id))
+    lane.members++
     return lane
   }
 
-  dropUnused(lane: Lane | undefined): void {
-    if (lane?.unused === true) this.lanes.delete(lane.id)
+  /** Forgets a task that has settled, or was never accepted. */
+  discard({ lane }: TaskRecord): void {
+    if (lane !== undefined && --lane.members === 0) this.#lanes.delete(lane.id)
   }
 
   pause(): void {
@@ -248,7 +250,7 @@ export class Kernel {
         this.#accept(record)
         // At once, since the answer may take back the lent worker that made the room.
         if (worker !== undefined && this.#nextToStart() === record) this.#assign(record, worker)
-      }
+      } else this.discard(record)
       const task = holder ?? record
       task[suspended.hold]++
       this.#answer(suspended, Exit.succeed(task))
@@ -439,7 +441,7 @@ export class Kernel {
     if (lane === undefined) return
     lane.leave(record, this.#ready)
     this.admission.laneChanged(lane)
-    this.dropUnused(lane)
+    this.discard(record)
   }
 
   #takeBack(worker: Worker): void {

@@ -11,6 +11,8 @@ import type { TaskRecord } from "./taskRecord.ts"
 
 export class Lane {
   readonly id: string
+  /** Tasks of the group that have not settled, delayed and suspended ones too: with the last of them the lane goes. */
+  members = 0
   readonly holders: Array<TaskRecord> = []
   readonly queue = new StartQueue()
   next: TaskRecord | undefined
@@ -27,10 +29,6 @@ export class Lane {
   /** Nobody of the group runs or is about to. */
   get free(): boolean {
     return this.holders.length === 0 && this.next === undefined && this.queue.peek() === undefined
-  }
-
-  get unused(): boolean {
-    return this.free && this.waiting === 0 && this.reserved === 0 && (this.suspended?.size ?? 0) === 0
   }
 
   enter(record: TaskRecord, ready: StartQueue): void {

@@ -45,8 +45,8 @@ export const submitAgain = (kernel: Kernel, work: Work): TaskRecord | undefined 
   const record = recordOf(kernel, work)
   const holder = record.key === undefined ? undefined : kernel.keys.holder(record.key)
   const accepted = holder ?? (kernel.tryAccept(record) ? record : undefined)
-  if (accepted === undefined) kernel.dropUnused(record.lane)
-  else accepted.submits++
+  if (accepted !== record) kernel.discard(record)
+  if (accepted !== undefined) accepted.submits++
   return accepted
 }
 
@@ -78,6 +78,7 @@ const admit = <A, E>(
     const record = prepare(kernel, fiber, effect, options)
     const holder = record.key === undefined ? undefined : kernel.keys.holder(record.key)
     if (holder === undefined && !kernel.tryAccept(record)) return whenFull(record)
+    if (holder !== undefined) kernel.discard(record)
     const task = holder ?? record
     task[hold]++
     return Exit.succeed(take(kernel, task))
@@ -94,7 +95,7 @@ export const submit = (kernel: Kernel, effect: AnyEffect, options: TaskOptions |
 
 export const trySubmit = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
   admit(kernel, effect, options, claimHandle, (record) => {
-    kernel.dropUnused(record.lane)
+    kernel.discard(record)
     return Effect.fail(new QueueFullError({ capacity: kernel.config.capacity }))
   })
 
@@ -142,7 +143,7 @@ const giveWay = (kernel: Kernel, record: TaskRecord, suspended: Suspended | unde
   const answer = suspended?.answer
   if (answer === undefined) {
     if (suspended !== undefined) kernel.admission.withdraw(suspended)
-    kernel.dropUnused(record.lane)
+    kernel.discard(record)
     kernel.advance()
     return Effect.void
   }

@@ -1,0 +1,390 @@
+import { QueueFullError, TaskManager, type TaskManagerOptions } from "@effect-tasks/core"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer, Logger, Schedule } from "effect"
+import { TestClock } from "effect/testing"
+
+/** Runs in a fiber of its own, up to where it suspends. */
+const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
+
+const times = <A, E, R>(n: number, effect: (i: number) => Effect.Effect<A, E, R>) =>
+  Effect.forEach(Array.from({ length: n }, (_, i) => i), effect)
+
+const manager = (options: TaskManagerOptions) =>
+  Effect.provide(Layer.provideMerge(TaskManager.layer({ gracePeriod: 0, ...options }), Logger.layer([])))
+
+/** Submits a task that runs until it is let go; it has begun. */
+const busy = (group?: string) =>
+  Effect.gen(function*() {
+    const begun = yield* Deferred.make<void>()
+    const gate = yield* Deferred.make<void>()
+    const task = Effect.andThen(Deferred.succeed(begun, undefined), Deferred.await(gate))
+    const handle = yield* TaskManager.submit(task, { group })
+    yield* Deferred.await(begun)
+    yield* Effect.yieldNow
+    return { handle, letGo: Deferred.succeed(gate, undefined) }
+  })
+
+/** Tasks that note when they begin and end, in seconds. */
+const journal = () => {
+  const lines: Array<string> = []
+  const note = (line: string) =>
+    Effect.clockWith((clock) => {
+      lines.push(`${clock.currentTimeMillisUnsafe() / 1000} ${line}`)
+      return Effect.void
+    })
+  const task = (name: string, duration: number = 1) =>
+    Effect.ensuring(Effect.andThen(note(`${name}+`), Effect.sleep(duration * 1000)), note(`${name}-`))
+  return { lines, note, task }
+}
+
+const g = { group: "g" }
+const isFull = (effect: Effect.Effect<unknown, unknown>) =>
+  Effect.map(Effect.flip(effect), (error) => error instanceof QueueFullError)
+
+describe("groups", () => {
+  describe("order", () => {
+    it.effect("the tasks of a group run one at a time in the order of their submits, beside those of other groups", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { lines, task } = journal()
+        for (const name of ["a1", "b1", "a2", "b2", "a3"]) yield* tasks.submit(task(name), { group: name[0]! })
+        yield* TestClock.adjust("3 seconds")
+        const of = (group: string) => lines.filter((line) => line.includes(group))
+        assert.deepStrictEqual(of("a"), ["0 a1+", "1 a1-", "1 a2+", "2 a2-", "2 a3+", "3 a3-"])
+        assert.deepStrictEqual(of("b"), ["0 b1+", "1 b1-", "1 b2+", "2 b2-"])
+      }).pipe(manager({ workers: 4 })))
+
+    it.effect("a group is a name's own", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        yield* tasks.submit(Effect.never, { ...g, name: "mail" })
+        const other = yield* tasks.submit(Effect.never, { ...g, name: "ship" })
+        const third = yield* tasks.submit(Effect.never, { group: "lg", name: "mai" })
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual([yield* other.state, yield* third.state], ["running", "running"])
+      }).pipe(manager({ workers: 4 })))
+
+    it.effect("a priority overtakes within the group, though not the one that runs", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { lines, task } = journal()
+        yield* tasks.submit(task("first"), g)
+        yield* tasks.submit(task("second"), g)
+        yield* tasks.submit(task("urgent"), { ...g, priority: 1 })
+        yield* TestClock.adjust("3 seconds")
+        assert.deepStrictEqual(lines.filter((line) => line.endsWith("+")), ["0 first+", "1 urgent+", "2 second+"])
+      }).pipe(manager({ workers: 4 })))
+
+    it.effect("the head of a group takes its place among all tasks by its own time", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { lines, task } = journal()
+        yield* tasks.pause
+        yield* tasks.submit(task("a1"), { group: "a" })
+        yield* tasks.submit(task("a2"), { group: "a" })
+        yield* tasks.submit(task("b1"), { group: "b" })
+        yield* tasks.submit(task("c"))
+        yield* tasks.resume
+        yield* TestClock.adjust("4 seconds")
+        assert.deepStrictEqual(lines.filter((line) => line.endsWith("+")), ["0 a1+", "1 a2+", "2 b1+", "3 c+"])
+      }).pipe(manager({ workers: 1 })))
+
+    it.effect("the next starts only when the finalizers of a cancelled head have run", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { lines, task } = journal()
+        const head = yield* tasks.submit(Effect.ensuring(Effect.never, task("finalizer")), g)
+        yield* tasks.submit(task("next"), g)
+        yield* TestClock.adjust(0)
+        yield* start(head.cancel)
+        yield* TestClock.adjust("2 seconds")
+        assert.deepStrictEqual(lines, ["0 finalizer+", "1 finalizer-", "1 next+", "2 next-"])
+      }).pipe(manager({ workers: 4 })))
+
+    it.effect("onFailed of the head has ended before the next starts", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { lines, task } = journal()
+        yield* tasks.submit(Effect.fail("x"), { ...g, onFailed: () => task("onFailed") })
+        yield* tasks.submit(task("next"), g)
+        yield* TestClock.adjust("2 seconds")
+        assert.deepStrictEqual(lines, ["0 onFailed+", "1 onFailed-", "1 next+", "2 next-"])
+      }).pipe(manager({ workers: 4 })))
+
+    it.effect("cancelling or expiring one in the middle leaves the others in order", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { lines, task } = journal()
+        yield* tasks.submit(task("a", 2), g)
+        const b = yield* tasks.submit(task("b"), g)
+        yield* tasks.submit(task("c"), { ...g, timeToStart: "1 second" })
+        yield* tasks.submit(task("d"), g)
+        assert.isTrue(yield* b.cancel)
+        yield* TestClock.adjust("3 seconds")
+        assert.deepStrictEqual(lines, ["0 a+", "2 a-", "2 d+", "3 d-"])
+        assert.strictEqual((yield* tasks.stats).aborted, 2)
+      }).pipe(manager({ workers: 4 })))
+  })
+
+  describe("backoff", () => {
+    it.effect("a task in backoff holds its group, and neither a worker nor another group", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { lines, note } = journal()
+        let attempts = 0
+        const flaky = Effect.andThen(
+          note("head"),
+          Effect.suspend(() => ++attempts < 3 ? Effect.fail("x") : Effect.void)
+        )
+        yield* tasks.submit(flaky, { ...g, retry: Schedule.spaced("1 second") })
+        yield* tasks.submit(note("next"), { ...g, priority: 1000 })
+        yield* tasks.submit(note("other"), { group: "h" })
+        yield* TestClock.adjust("1999 millis")
+        assert.deepStrictEqual(lines, ["0 head", "0 other", "1 head"])
+        assert.strictEqual((yield* tasks.stats).running, 0)
+        yield* TestClock.adjust("1 millis")
+        assert.deepStrictEqual(lines.slice(3), ["2 head", "2 next"])
+      }).pipe(manager({ workers: 1 })))
+
+    it.effect("cancelling the head in its backoff starts the next at once", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const head = yield* tasks.submit(Effect.fail("x"), { ...g, retry: Schedule.spaced("1 hour") })
+        const next = yield* tasks.submit(Effect.succeed("next"), g)
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual(yield* next.state, "waiting")
+        assert.isTrue(yield* head.cancel)
+        assert.strictEqual(yield* next.join, "next")
+      }).pipe(manager({ workers: 1 })))
+
+    it.effect("a retry without delay goes before the others of its group", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { lines, note } = journal()
+        const flaky = Effect.andThen(note("head"), Effect.fail("x"))
+        yield* tasks.submit(flaky, { ...g, retry: Schedule.recurs(2) })
+        yield* tasks.submit(note("next"), g)
+        yield* tasks.awaitIdle
+        assert.deepStrictEqual(lines, ["0 head", "0 head", "0 head", "0 next"])
+      }).pipe(manager({ workers: 2 })))
+  })
+
+  describe("groupCapacity", () => {
+    for (const [capacity, expected] of [[0, 0], [1, 1], [4, 1], [5, 2], [64, 16]] as const) {
+      it.effect(`is by default ${expected} for capacity ${capacity}: a quarter, rounded up`, () =>
+        Effect.gen(function*() {
+          const tasks = yield* TaskManager
+          yield* times(1 + expected, () => tasks.trySubmit(Effect.never, g))
+          assert.isTrue(yield* isFull(tasks.trySubmit(Effect.never, g)))
+          yield* times(1 + capacity - expected, () => tasks.trySubmit(Effect.never))
+          assert.isTrue(yield* isFull(tasks.trySubmit(Effect.never)))
+        }).pipe(manager({ workers: 2, capacity })))
+    }
+
+    for (const groupCapacity of [0, 1, 3]) {
+      it.effect(`${groupCapacity} of a group may wait, and one runs`, () =>
+        Effect.gen(function*() {
+          const tasks = yield* TaskManager
+          const { letGo } = yield* busy("g")
+          yield* times(groupCapacity, () => tasks.trySubmit(Effect.never, g))
+          assert.isTrue(yield* isFull(tasks.trySubmit(Effect.never, g)))
+          yield* tasks.trySubmit(Effect.never, { group: "h" })
+          const suspended = yield* start(tasks.submit(Effect.never, g))
+          yield* TestClock.adjust("1 minute")
+          assert.isUndefined(suspended.pollUnsafe())
+          yield* letGo
+          yield* Fiber.join(suspended)
+          assert.isTrue(yield* isFull(tasks.trySubmit(Effect.never, g)))
+        }).pipe(manager({ workers: 3, capacity: 10, groupCapacity })))
+
+      it.effect(`submits that wait for one of ${groupCapacity} places of their group hold up nobody else`, () =>
+        Effect.gen(function*() {
+          const tasks = yield* TaskManager
+          yield* busy("g")
+          yield* times(groupCapacity + 50, () => start(tasks.submit(Effect.never, g)))
+          yield* tasks.trySubmit(Effect.never, { group: "h" })
+          yield* tasks.submit(Effect.never)
+          yield* times(10 - groupCapacity, () => tasks.submit(Effect.never))
+          assert.isTrue(yield* isFull(tasks.trySubmit(Effect.never)))
+          assert.strictEqual((yield* tasks.stats).waiting, 10)
+        }).pipe(manager({ workers: 3, capacity: 10, groupCapacity })))
+    }
+
+    for (const groupCapacity of [1, 3]) {
+      it.effect(`while all workers are busy, a submit of a free group with ${groupCapacity} places holds up nobody`, () =>
+        Effect.gen(function*() {
+          const tasks = yield* TaskManager
+          const { letGo } = yield* busy()
+          yield* times(groupCapacity, () => tasks.submit(Effect.void, g))
+          const suspended = yield* start(tasks.submit(Effect.succeed("group"), g))
+          const handle = yield* tasks.trySubmit(Effect.succeed("other"))
+          yield* letGo
+          assert.strictEqual(yield* handle.join, "other")
+          assert.strictEqual(yield* (yield* Fiber.join(suspended)).join, "group")
+        }).pipe(manager({ workers: 1, capacity: 10, groupCapacity })))
+    }
+
+    it.effect("above capacity means capacity", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        yield* times(3, () => tasks.trySubmit(Effect.never, g))
+        assert.isTrue(yield* isFull(tasks.trySubmit(Effect.never, g)))
+      }).pipe(manager({ workers: 1, capacity: 2, groupCapacity: 10 })))
+
+    it.effect("a retry of the group takes none of its places", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        yield* tasks.submit(Effect.fail("x"), { ...g, retry: Schedule.spaced("1 hour") })
+        yield* TestClock.adjust(1)
+        yield* tasks.trySubmit(Effect.void, g)
+        assert.isTrue(yield* isFull(tasks.trySubmit(Effect.void, g)))
+      }).pipe(manager({ workers: 1, capacity: 10, groupCapacity: 1 })))
+
+    it.effect("submits that waited for their group come in by the order in which they were suspended", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const order: Array<string> = []
+        const produce = (name: string, group?: string) =>
+          start(
+            Effect.andThen(
+              tasks.submit(Effect.void, { group, priority: order.length }),
+              Effect.sync(() => order.push(name))
+            )
+          )
+        const head = yield* busy("g")
+        const filling = yield* busy()
+        yield* tasks.submit(Effect.void, g)
+        yield* tasks.submit(Effect.void)
+        for (const [name, group] of [["g1", "g"], ["1", undefined], ["g2", "g"], ["2", undefined]] as const) {
+          yield* produce(name, group)
+        }
+        yield* head.letGo
+        yield* filling.letGo
+        yield* tasks.awaitIdle
+        yield* Effect.yieldNow
+        assert.deepStrictEqual(order, ["g1", "1", "g2", "2"])
+      }).pipe(manager({ workers: 2, capacity: 2, groupCapacity: 1 })))
+
+    it.effect("an interrupted submit leaves its place in the group to the next", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { letGo } = yield* busy("g")
+        yield* tasks.submit(Effect.never, g)
+        const [first, second, third] = yield* times(3, () => start(tasks.submit(Effect.never, g)))
+        yield* Fiber.interrupt(first!)
+        yield* letGo
+        yield* Fiber.join(second!)
+        yield* TestClock.adjust("1 minute")
+        assert.isUndefined(third!.pollUnsafe())
+      }).pipe(manager({ workers: 2, capacity: 10, groupCapacity: 1 })))
+
+    it.effect("a submit that is interrupted while it waits for the queue gives back the group's place", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { letGo } = yield* busy()
+        yield* tasks.submit(Effect.void)
+        const [first, second] = yield* times(2, () => start(tasks.submit(Effect.succeed("second"), g)))
+        yield* Fiber.interrupt(first!)
+        yield* letGo
+        assert.strictEqual(yield* (yield* Fiber.join(second!)).join, "second")
+      }).pipe(manager({ workers: 1, capacity: 1, groupCapacity: 1 })))
+
+    it.effect("cancelling one that waits makes room for one", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        yield* busy("g")
+        const waiting = yield* tasks.submit(Effect.never, g)
+        const [first, second] = yield* times(2, () => start(tasks.submit(Effect.never, g)))
+        yield* waiting.cancel
+        yield* Fiber.join(first!)
+        assert.isUndefined(second!.pollUnsafe())
+      }).pipe(manager({ workers: 2, capacity: 10, groupCapacity: 1 })))
+
+    it.effect("with capacity 0 a group's second task waits apart while other tasks get the free worker", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { letGo } = yield* busy("g")
+        const suspended = yield* times(100, () => start(tasks.submit(Effect.never, g)))
+        const other = yield* busy()
+        assert.isTrue(yield* isFull(tasks.trySubmit(Effect.void)))
+        yield* other.letGo
+        yield* TestClock.adjust(1)
+        assert.isTrue(yield* isFull(tasks.trySubmit(Effect.void, g)))
+        yield* tasks.run(Effect.void)
+        assert.isUndefined(suspended[0]!.pollUnsafe())
+        yield* letGo
+        yield* Fiber.join(suspended[0]!)
+        yield* TestClock.adjust(1)
+        assert.isUndefined(suspended[1]!.pollUnsafe())
+      }).pipe(manager({ workers: 2, capacity: 0 })))
+  })
+
+  describe("with a delay", () => {
+    it.effect("a delayed start leaves its group to the others until it is due, and then waits its turn", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { lines, task } = journal()
+        yield* tasks.submit(task("delayed"), { ...g, delay: "2 seconds" })
+        yield* tasks.submit(task("now"), g)
+        yield* TestClock.adjust("1500 millis")
+        yield* tasks.submit(task("long", 2), g)
+        yield* TestClock.adjust("1 second")
+        yield* tasks.submit(task("younger"), g)
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual(
+          lines.join(", "),
+          "0 now+, 1 now-, 1.5 long+, 3.5 long-, 3.5 delayed+, 4.5 delayed-, 4.5 younger+, 5.5 younger-"
+        )
+      }).pipe(manager({ workers: 4 })))
+
+    it.effect("a delayed start that is cancelled, or fails to get its place, leaves the group as it was", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { lines, task } = journal()
+        const first = yield* tasks.submit(task("cancelled"), { ...g, delay: "1 second" })
+        yield* tasks.submit(task("delayed"), { ...g, delay: "1 second" })
+        assert.isTrue(yield* isFull(tasks.trySubmit(task("refused"), { ...g, delay: "1 second" })))
+        yield* first.cancel
+        yield* tasks.submit(task("now", 2), g)
+        yield* TestClock.adjust("3 seconds")
+        assert.deepStrictEqual(lines, ["0 now+", "2 now-", "2 delayed+", "3 delayed-"])
+      }).pipe(manager({ workers: 4, maxDelayed: 2 })))
+
+    it.effect("a delayed start that was suspended while its group emptied keeps to the group", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { lines, task } = journal()
+        const { letGo } = yield* busy("g")
+        const filling = yield* times(2, () => tasks.submit(Effect.void, { delay: "1 hour" }))
+        const suspended = yield* start(tasks.submit(task("delayed"), { ...g, delay: "1 second" }))
+        yield* letGo
+        for (const handle of filling) yield* handle.cancel
+        yield* tasks.submit(task("now", 2), g)
+        yield* TestClock.adjust("3 seconds")
+        yield* Fiber.join(suspended)
+        assert.deepStrictEqual(lines, ["0 now+", "2 now-", "2 delayed+", "3 delayed-"])
+      }).pipe(manager({ workers: 4, maxDelayed: 2 })))
+
+    it.effect("a delayed start takes no place of its group", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        yield* times(5, () => tasks.trySubmit(Effect.void, { ...g, delay: "1 second" }))
+        yield* busy("g")
+        yield* tasks.trySubmit(Effect.void, g)
+        assert.isTrue(yield* isFull(tasks.trySubmit(Effect.void, g)))
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual((yield* tasks.stats).delayed, 5)
+      }).pipe(manager({ workers: 2, capacity: 10, groupCapacity: 1 })))
+  })
+
+  it.effect("a shutdown drains each group in order", () =>
+    Effect.gen(function*() {
+      const tasks = yield* TaskManager
+      const { lines, task } = journal()
+      for (const name of ["a", "b", "c"]) yield* tasks.submit(task(name), g)
+      const shutdown = yield* start(tasks.shutdown({ gracePeriod: "2500 millis" }))
+      yield* TestClock.adjust("2500 millis")
+      yield* Fiber.join(shutdown)
+      assert.deepStrictEqual(lines, ["0 a+", "1 a-", "1 b+", "2 b-", "2 c+", "2.5 c-"])
+    }).pipe(manager({ workers: 4 })))
+})
