@@ -554,7 +554,10 @@ export class Kernel {
     if (this.cut) return
     this.cut = true
     this.#warnAt = now + finalizerPatience
-    for (const record of this.tasks.toArray()) this.#end(record, "shutdown")
+    const left = this.tasks.toArray()
+    // First the reason for all: the end of one may cancel another.
+    for (const record of left) record.abortReason ??= "shutdown"
+    for (const record of left) this.#end(record, "shutdown")
   }
 
   #warn(): void {
