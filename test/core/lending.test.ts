@@ -11,8 +11,8 @@ const one = { workers: 1, gracePeriod: 0 }
 const manager = (options: TaskManagerOptions) => TaskManager.layer({ gracePeriod: 0, ...options })
 const threeManagers = Layer.mergeAll(A.layer(one), B.layer(one), C.layer(one))
 
-/** Lets everything run that can, without moving the clock. */
-const quiet = Effect.repeat(Effect.yieldNow, { times: 50 })
+/** Lets everything run that can; `adjust` first, since the clock's first sleep without one is interruptible anywhere. */
+const quiet = Effect.andThen(TestClock.adjust(0), Effect.repeat(Effect.yieldNow, { times: 50 }))
 const after = (millis: number) => Effect.andThen(TestClock.adjust(millis), quiet)
 
 /** What the fiber ended with; fails when it has not ended. */
