@@ -1,38 +1,69 @@
-// The table: one line a contender, of the subject first.
-import type { Goal } from "./benchmarks.ts"
-import type { Result, Row } from "./runner.ts"
+// The table, as text or as Markdown: a block for each figure, a line for each contender.
+import { styleText } from "node:util"
+import type { Block, Row } from "./runner.ts"
 
-/** `[label, figure, spread, ratio, goal, verdict]` */
-const cells = (row: Row): ReadonlyArray<string> => [
-  row.label,
-  readable(row.figure.median),
-  `± ${percent((row.figure.high - row.figure.low) / 2 / row.figure.median)}`,
-  row.ratio === undefined ? "" : `${readable(row.ratio.median)} ×`,
-  row.goal === undefined ? "" : goalText(row.goal),
-  row.goal === undefined || row.ratio === undefined ? "" : meets(row.goal, row.ratio.median) ? "met" : "missed"
-]
+/** Label, figure, spread, comparison, goal, verdict. */
+type Cells = readonly [string, string, string, string, string, string]
 
-const goalText = ({ atLeast, atMost }: Goal): string => atLeast === undefined ? `≤ ${atMost} ×` : `≥ ${atLeast} ×`
+export const text = (block: Block): string => {
+  const width = [38, 9, 8, 10, 9]
+  const lines = block.rows.map((row) => {
+    const [label, figure, spread, compared, goal, verdict] = cells(block, row)
+    const line = [
+      label.padEnd(width[0]!),
+      figure.padStart(width[1]!),
+      spread.padStart(width[2]!),
+      compared.padStart(width[3]!),
+      goal.padStart(width[4]!)
+    ]
+    return `  ${line.join(" ")}  ${colour(row.verdict, verdict)}`.trimEnd()
+  })
+  return [styleText("bold", `${block.title} (${block.unit})`), ...lines].join("\n")
+}
 
-const meets = ({ atLeast = -Infinity, atMost = Infinity }: Goal, value: number): boolean =>
-  value >= atLeast && value <= atMost
+const colour = (verdict: Row["verdict"], text: string): string => {
+  if (verdict === undefined) return text
+  return styleText(verdict === "met" ? "green" : verdict === "missed" ? "yellow" : "red", text)
+}
+
+export const markdown = (blocks: ReadonlyArray<Block>): string =>
+  [
+    ["", "figure", "spread", "compared", "goal", ""],
+    ["---", "--:", "--:", "--:", "--:", "---"],
+    ...blocks.flatMap((block) => [
+      [`**${block.title}** (${block.unit})`, "", "", "", "", ""],
+      ...block.rows.map((row) => cells(block, row))
+    ])
+  ].map((line) => `| ${line.join(" | ")} |`).join("\n")
+
+const cells = ({ compare }: Block, { compared, figure, goal, label, verdict }: Row): Cells => {
+  const half = (figure.high - figure.low) / 2
+  return [
+    label,
+    readable(figure.median),
+    half === 0 ? "" : `± ${(half / figure.median * 100).toFixed(0)} %`,
+    compared === undefined ? "" : comparedText(compare, compared.median),
+    goal === undefined ? "" : goalText(compared === undefined ? undefined : compare, goal),
+    verdict ?? ""
+  ]
+}
+
+const comparedText = (compare: Block["compare"], value: number): string => {
+  if (compare === "ratio") return `${readable(value)} ×`
+  return `${value < 0 ? "−" : "+"}${readable(Math.abs(value))}`
+}
+
+const goalText = (compare: Block["compare"], { atLeast, atMost }: NonNullable<Row["goal"]>): string => {
+  const sign = atLeast === undefined ? "≤" : "≥"
+  const bound = readable(atLeast ?? atMost!)
+  return compare === "ratio" ? `${sign} ${bound} ×` : `${sign} ${compare === "difference" ? "+" : ""}${bound}`
+}
 
 const readable = (value: number): string => {
   if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`
-  if (value >= 1e3) return `${(value / 1e3).toFixed(value >= 1e5 ? 0 : 1)} k`
-  return value >= 100 ? value.toFixed(0) : value.toPrecision(2)
-}
-
-const percent = (part: number): string => `${(part * 100).toFixed(0)} %`
-
-export const text = (result: Result): string => {
-  const lines = result.rows.map(cells)
-  return [
-    result.title,
-    ...lines.map(([label, figure, spread, ratio, goal, verdict]) =>
-      `  ${label!.padEnd(36)}${figure!.padStart(9)}  ${spread!.padEnd(7)}${ratio!.padStart(9)}  ${
-        goal!.padEnd(8)
-      }${verdict}`.trimEnd()
-    )
-  ].join("\n")
+  if (value >= 1e5) return `${(value / 1e3).toFixed(0)} k`
+  if (value >= 1e4) return `${(value / 1e3).toFixed(1)} k`
+  if (value >= 100) return value.toFixed(0)
+  if (value >= 10) return String(Number(value.toFixed(1)))
+  return String(Number(value.toFixed(2)))
 }

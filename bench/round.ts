@@ -4,18 +4,28 @@ export type Figures = Readonly<Record<string, number>>
 /** Measures once. Everything that is needed only once has been set up before. */
 export type Round = () => Promise<Figures>
 
-/** Under which conditions a library is measured; a field that a measurement does not use is left out. */
+/** Under which conditions a library is measured. */
 export interface Setting {
   readonly workers: number
   readonly capacity: number
   readonly tasks: number
+  /** How many groups the tasks are in, or how many producers submit them. */
+  readonly parties?: number
 }
 
 /** Sets a library up for rounds, in a process of its own. */
 export type Measure = (setting: Setting) => Promise<Round> | Round
 
-/** What `work` takes of this process: of the clock, of the CPU in its main thread, and in all its threads; in ms. */
-const cost = async (work: () => Promise<void>): Promise<{ wall: number; main: number; all: number }> => {
+interface Cost {
+  readonly wall: number
+  /** CPU of the main thread: what the work takes of the event loop, whatever else the machine does. */
+  readonly main: number
+  /** CPU of all threads, garbage collection and compilation on the side included. */
+  readonly all: number
+}
+
+/** What `work` costs this process, in milliseconds. */
+export const cost = async (work: () => Promise<unknown>): Promise<Cost> => {
   const start = performance.now()
   const main = process.threadCpuUsage()
   const all = process.cpuUsage()
@@ -29,19 +39,53 @@ const cost = async (work: () => Promise<void>): Promise<{ wall: number; main: nu
   }
 }
 
-/** Rounds of a batch of tasks that says how many of them ran; a few batches warm up. */
+/** How much CPU the warm-up takes at least, and how much a round, in milliseconds. */
+const warmUp = 400
+const enough = 50
+
+/** Rounds of batches of `tasks` tasks; a batch tells how many tasks ran. */
 export const throughput = async (
-  { tasks }: Setting,
+  { tasks }: Pick<Setting, "tasks">,
   batch: (tasks: number) => Promise<number>
 ): Promise<Round> => {
-  const round: Round = async () => {
-    let ran = 0
-    const { main, wall } = await cost(async () => {
-      ran = await batch(tasks)
-    })
-    if (ran !== tasks) throw new Error(`${ran} of ${tasks} tasks ran`)
-    return { perSecond: tasks / main * 1000, perSecondOfClock: tasks / wall * 1000 }
+  const batches = async (atLeast: number): Promise<Figures> => {
+    const sum = { wall: 0, main: 0, all: 0, tasks: 0 }
+    while (sum.main < atLeast) {
+      let ran = 0
+      const { all, main, wall } = await cost(async () => {
+        ran = await batch(tasks)
+      })
+      expectRan(ran, tasks)
+      sum.wall += wall
+      sum.main += main
+      sum.all += all
+      sum.tasks += tasks
+    }
+    return {
+      perSecond: sum.tasks / sum.main * 1000,
+      perSecondOfClock: sum.tasks / sum.wall * 1000,
+      micros: sum.main / sum.tasks * 1000,
+      microsOfAllThreads: sum.all / sum.tasks * 1000
+    }
   }
-  for (let i = 0; i < 3; i++) await round()
-  return round
+  await batches(warmUp)
+  return () => batches(enough)
+}
+
+export const expectRan = (ran: number, tasks: number): void => {
+  if (ran !== tasks) throw new Error(`${ran} of ${tasks} tasks ran`)
+}
+
+/** The value that the part `part` of `values` is not above. */
+export const quantile = (values: ReadonlyArray<number>, part: number): number => {
+  const sorted = values.toSorted((a, b) => a - b)
+  const place = part * (sorted.length - 1)
+  const below = sorted[Math.floor(place)]!
+  return below + (sorted[Math.ceil(place)]! - below) * (place % 1)
+}
+
+/** Bytes of the heap that are in use after a full collection. */
+export const heapInUse = (): number => {
+  for (let i = 0; i < 3; i++) globalThis.gc!()
+  return process.memoryUsage().heapUsed
 }

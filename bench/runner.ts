@@ -3,10 +3,10 @@
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 import { join } from "node:path"
-import type { Benchmark, Contender, Goal } from "./benchmarks.ts"
-import type { Figures, Setting } from "./round.ts"
+import type { Benchmark, Contender, Figure, Goal, Unit } from "./benchmarks.ts"
+import { type Figures, quantile, type Setting } from "./round.ts"
 
-/** The middle of all rounds, with the quarters around it. */
+/** The middle of all rounds, and the quarters around it. */
 interface Spread {
   readonly median: number
   readonly low: number
@@ -16,81 +16,131 @@ interface Spread {
 export interface Row {
   readonly label: string
   readonly figure: Spread
-  /** The subject's figure as a multiple of this one, round by round. */
-  readonly ratio: Spread | undefined
+  /** The subject's figure as a multiple of this one, or minus this one, taken round by round. */
+  readonly compared: Spread | undefined
   readonly goal: Goal | undefined
-  readonly rounds: ReadonlyArray<Figures>
+  readonly verdict: "met" | "missed" | "broken" | undefined
 }
 
-export interface Result {
+/** One block of the table. */
+export interface Block {
   readonly id: string
   readonly title: string
-  readonly unit: string
+  readonly unit: Unit
+  readonly compare: Figure["compare"]
   readonly rows: ReadonlyArray<Row>
 }
 
-export const run = async (benchmark: Benchmark, rounds: number): Promise<Result> => {
+export interface Options {
+  readonly rounds: number
+  readonly quick: boolean
+  /** Told before each round, and before each process starts. */
+  readonly progress: (what: string) => void
+}
+
+export const run = async (benchmark: Benchmark, options: Options): Promise<ReadonlyArray<Block>> => {
+  const contenders = benchmark.contenders.filter(({ slow }) => slow !== true || !options.quick)
+  const measured = benchmark.once === true
+    ? await oneByOne(contenders, benchmark, options)
+    : await inTurns(contenders, benchmark, options)
+  return benchmark.figures.map((figure) => blockOf(benchmark.id, figure, contenders, measured))
+}
+
+type Measured = ReadonlyArray<ReadonlyArray<Figures>>
+
+const inTurns = async (
+  contenders: ReadonlyArray<Contender>,
+  { id, setting }: Benchmark,
+  { progress, rounds }: Options
+): Promise<Measured> => {
   const children: Array<ChildProcess> = []
-  const figures: Array<Array<Figures>> = benchmark.contenders.map(() => [])
+  const measured: Array<Array<Figures>> = contenders.map(() => [])
   try {
-    // One after the other, so that their warm-ups do not disturb each other.
-    for (const contender of benchmark.contenders) children.push(await start(contender, benchmark.setting))
-    for (let round = 0; round < rounds; round++) {
-      for (const [i, child] of children.entries()) figures[i]!.push(await ask(child, benchmark.contenders[i]!))
+    progress(`${id}: warm-up`)
+    children.push(...contenders.map((contender) => start(contender, setting)))
+    await Promise.all(children.map((child, i) => answer(child, contenders[i]!)))
+    for (let round = 1; round <= rounds; round++) {
+      for (const [i, child] of children.entries()) {
+        progress(`${id}: round ${round} of ${rounds}, ${contenders[i]!.label}`)
+        measured[i]!.push(await ask(child, contenders[i]!))
+      }
     }
   } finally {
     for (const child of children) child.kill()
   }
-  const { contenders, figure, id, title, unit } = benchmark
-  const subject = figures[0]!.map((round) => round[figure]!)
-  const rows = contenders.map(({ goal, label }, i): Row => {
-    const values = figures[i]!.map((round) => round[figure]!)
-    return {
-      label,
-      figure: spread(values),
-      ratio: i === 0 ? undefined : spread(values.map((value, round) => subject[round]! / value)),
-      goal,
-      rounds: figures[i]!
+  return measured
+}
+
+const oneByOne = async (
+  contenders: ReadonlyArray<Contender>,
+  { id, setting }: Benchmark,
+  { progress }: Options
+): Promise<Measured> => {
+  const measured: Array<Array<Figures>> = []
+  for (const contender of contenders) {
+    progress(`${id}: ${contender.label}`)
+    const child = start(contender, setting)
+    try {
+      await answer(child, contender)
+      measured.push([await ask(child, contender)])
+    } finally {
+      child.kill()
     }
-  })
-  return { id, title, unit, rows }
+  }
+  return measured
 }
 
-const start = async (contender: Contender, setting: Setting): Promise<ChildProcess> => {
-  const { library, measure } = contender
-  const conditions = JSON.stringify({ ...setting, ...contender.setting })
-  const child = fork(join(import.meta.dirname, "child.ts"), [library, measure, conditions], {
-    execArgv: ["--expose-gc"]
-  })
-  await answer(child, contender)
-  return child
+/** The process answers once when it has warmed up, and then each time it is asked for a round. */
+const start = ({ library, measure, setting }: Contender, common: Setting): ChildProcess => {
+  const conditions = JSON.stringify({ ...common, ...setting })
+  return fork(join(import.meta.dirname, "child.ts"), [library, measure, conditions], { execArgv: ["--expose-gc"] })
 }
 
-const ask = async (child: ChildProcess, contender: Contender): Promise<Figures> => {
+const ask = (child: ChildProcess, contender: Contender): Promise<Figures> => {
   child.send("round")
   return answer(child, contender)
 }
 
 const answer = async (child: ChildProcess, { label }: Contender): Promise<Figures> => {
-  const ended = new AbortController()
-  const exit = once(child, "exit", { signal: ended.signal }).then(([code]): never => {
-    throw new Error(`${label}: the process ended with ${code}`)
-  })
-  try {
-    const [message] = await Promise.race([once(child, "message", { signal: ended.signal }), exit])
-    return message
-  } finally {
-    exit.catch(() => {})
-    ended.abort()
-  }
+  const answered = new AbortController()
+  const { signal } = answered
+  const ended = once(child, "exit", { signal }).then(
+    ([code]): never => {
+      throw new Error(`${label}: the process ended with ${code}`)
+    },
+    () => []
+  )
+  const [message] = await Promise.race([once(child, "message", { signal }), ended])
+  answered.abort()
+  return message
 }
 
-const spread = (values: ReadonlyArray<number>): Spread => {
-  const sorted = values.toSorted((a, b) => a - b)
-  const at = (part: number): number => {
-    const place = part * (sorted.length - 1)
-    const below = sorted[Math.floor(place)]!
-    return below + (sorted[Math.ceil(place)]! - below) * (place % 1)
-  }
-  return { median: at(0.5), low: at(0.25), high: at(0.75) }
+const blockOf = (id: string, figure: Figure, contenders: ReadonlyArray<Contender>, measured: Measured): Block => {
+  const values = measured.map((rounds) => rounds.map((figures) => figures[figure.name]!))
+  const rows = contenders.map(({ label }, i): Row => {
+    const own = spread(values[i]!)
+    const compared = i === 0 || figure.compare === undefined
+      ? undefined
+      : spread(values[i]!.map((value, round) => comparison[figure.compare!](values[0]![round]!, value)))
+    const goal = figure.goals?.[label]
+    return { label, figure: own, compared, goal, verdict: goal && judge(goal, (compared ?? own).median) }
+  })
+  return { id, title: figure.title, unit: figure.unit, compare: figure.compare, rows }
 }
+
+const comparison = {
+  ratio: (subject: number, other: number): number => subject / other,
+  difference: (subject: number, other: number): number => subject - other
+}
+
+const judge = ({ atLeast, atMost, guard }: Goal, value: number): "met" | "missed" | "broken" => {
+  if (atLeast === undefined ? value <= atMost! : value >= atLeast) return "met"
+  if (guard === undefined) return "missed"
+  return (atLeast === undefined ? value <= guard : value >= guard) ? "missed" : "broken"
+}
+
+const spread = (values: ReadonlyArray<number>): Spread => ({
+  median: quantile(values, 0.5),
+  low: quantile(values, 0.25),
+  high: quantile(values, 0.75)
+})

@@ -1,7 +1,10 @@
-import { Effect, Latch, Layer, ManagedRuntime } from "effect"
 import { Job, MemoryJobStore, Worker } from "effect-mq"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as ManagedRuntime from "effect/ManagedRuntime"
 import { type Measure, throughput } from "../round.ts"
-import { times } from "./times.ts"
+import { times } from "./no-ops.ts"
 
 class NoOp extends Job.make("NoOp", { payload: {}, defaults: { keep: { count: 0 } } }) {}
 
