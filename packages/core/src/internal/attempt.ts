@@ -26,21 +26,34 @@ import { withAttemptSpan } from "./span.ts"
 import type { AnyEffect, RunningTask, TaskRecord } from "./taskRecord.ts"
 import { Worker } from "./worker.ts"
 
+/** What a worker has still to wait for; undefined when everything has ended synchronously. */
+type Rest = Effect.Effect<void> | undefined
+
+const asEffect = (rest: () => Rest): Effect.Effect<void> => Effect.suspend(() => rest() ?? Effect.void)
+
 /** One worker: takes what the kernel hands it, until the manager has stopped. */
 export const workerLoop = (kernel: Kernel, worker: Worker): Effect.Effect<void> =>
-  Effect.whileLoop({
-    while: () => {
-      kernel.release(worker)
-      return kernel.phase !== "stopped"
-    },
-    body: () => {
-      const record = worker.task
-      if (record === undefined) return park(kernel, worker)
-      worker.task = undefined
-      return perform(kernel, record)
-    },
-    step: () => {}
-  })
+  Effect.withFiber((fiber) =>
+    Effect.whileLoop({
+      while: () => kernel.phase !== "stopped",
+      body: () => turn(kernel, worker, fiber.cache.maxOpsBeforeYield),
+      step: () => {}
+    })
+  )
+
+/** Tasks that end synchronously are performed without a step of the worker's fiber, which yields as if they were its own. */
+const turn = (kernel: Kernel, worker: Worker, maxOperations: number): Effect.Effect<unknown> => {
+  worker.operations = 0
+  while (worker.operations < maxOperations) {
+    kernel.release(worker)
+    const record = worker.task
+    if (record === undefined) return park(kernel, worker)
+    worker.task = undefined
+    const rest = perform(kernel, record)
+    if (rest !== undefined) return rest
+  }
+  return Effect.yieldNow
+}
 
 const park = (kernel: Kernel, worker: Worker): Effect.Effect<void> =>
   Effect.callback((resume) => {
@@ -49,7 +62,7 @@ const park = (kernel: Kernel, worker: Worker): Effect.Effect<void> =>
     worker.resume = () => resume(Effect.void)
   })
 
-const perform = (kernel: Kernel, record: TaskRecord): Effect.Effect<void> => {
+const perform = (kernel: Kernel, record: TaskRecord): Rest => {
   const running = record.running!
   kernel.begin(running)
   const { submitter } = record.work!
@@ -79,7 +92,7 @@ const withRetry = (record: TaskRecord): AnyEffect => {
 
 // --- what becomes of an attempt ---
 
-const conclude = (kernel: Kernel, running: RunningTask, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+const conclude = (kernel: Kernel, running: RunningTask, exit: Exit.Exit<unknown, unknown>): Rest => {
   const { record } = running
   kernel.ended(running)
   if (exit._tag === "Success") return complete(kernel, record, exit.value)
@@ -99,15 +112,15 @@ const conclude = (kernel: Kernel, running: RunningTask, exit: Exit.Exit<unknown,
 const cutShort = (record: TaskRecord, cause: Cause.Cause<unknown>): boolean =>
   record.abortReason !== undefined && Cause.hasInterrupts(cause)
 
-const complete = (kernel: Kernel, record: TaskRecord, value: unknown): Effect.Effect<void> => {
+const complete = (kernel: Kernel, record: TaskRecord, value: unknown): Rest => {
   if (record.work!.submitter.debug) logCompleted(kernel, record)
   kernel.settle(record, "completed", value)
-  return Effect.void
+  return undefined
 }
 
-const abort = (kernel: Kernel, record: TaskRecord): Effect.Effect<void> => {
+const abort = (kernel: Kernel, record: TaskRecord): Rest => {
   kernel.settleAborted(record, record.abortReason!)
-  return Effect.void
+  return undefined
 }
 
 const addFailure = (record: TaskRecord, cause: Cause.Cause<unknown>): void => {
@@ -116,7 +129,7 @@ const addFailure = (record: TaskRecord, cause: Cause.Cause<unknown>): void => {
 }
 
 /** Asks the schedule whether and when there is another attempt. */
-const decide = (kernel: Kernel, running: RunningTask, error: unknown): Effect.Effect<void> => {
+const decide = (kernel: Kernel, running: RunningTask, error: unknown): Rest => {
   const { record } = running
   const decision = nextDelay(record.retry!, kernel.timer.wallNow(), error)
   return onWorker(kernel, running, contextOf(running), decision, (exit) => {
@@ -127,19 +140,19 @@ const decide = (kernel: Kernel, running: RunningTask, error: unknown): Effect.Ef
     if (delay === undefined) return giveUp(kernel, running, Cause.empty)
     if (record.work!.submitter.debug) logRetry(kernel, record, delay)
     kernel.retryLater(record, delay)
-    return Effect.void
+    return undefined
   })
 }
 
 /** Failed for good: the hook runs, then the failure is logged once and the task settles. */
-const giveUp = (kernel: Kernel, running: RunningTask, defects: Cause.Cause<never>): Effect.Effect<void> => {
+const giveUp = (kernel: Kernel, running: RunningTask, defects: Cause.Cause<never>): Rest => {
   const { record } = running
   const { onFailed } = record.work!.options
   const error = failedError(kernel, record, defects)
-  const finish = (more: Cause.Cause<never>): Effect.Effect<void> => {
+  const finish = (more: Cause.Cause<never>): Rest => {
     logFailed(kernel, record, error, [...defects.reasons, ...more.reasons])
     kernel.settle(record, "failed", error)
-    return Effect.void
+    return undefined
   }
   if (onFailed === undefined) return finish(Cause.empty)
   const hook = Effect.scoped(Effect.suspend(() => onFailed(error.cause)))
@@ -179,11 +192,12 @@ const onWorker = <A, E>(
   running: RunningTask,
   context: Context.Context<never>,
   effect: Effect.Effect<A, E>,
-  then: (exit: Exit.Exit<A, E>) => Effect.Effect<void>,
+  then: (exit: Exit.Exit<A, E>) => Rest,
   options?: Effect.RunOptions
-): Effect.Effect<void> => {
+): Rest => {
   running.fiber = undefined
   const fiber = Effect.runForkWith(context)(effect, options)
+  running.worker.operations += fiber.currentOpCount
   const exit = fiber.pollUnsafe()
   if (exit !== undefined) return then(exit)
   running.fiber = fiber
@@ -205,14 +219,14 @@ const attendTo = <A, E>(
   kernel: Kernel,
   running: RunningTask,
   fiber: Fiber.Fiber<A, E>,
-  then: (exit: Exit.Exit<A, E>) => Effect.Effect<void>
+  then: (exit: Exit.Exit<A, E>) => Rest
 ): Effect.Effect<void> => {
   const { record, worker } = running
   let resume: ((effect: Effect.Effect<void>) => void) | undefined
   let substituted = false
   const attend: Effect.Effect<void> = Effect.callback((resumeWorker) => {
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return resumeWorker(substituted ? Effect.void : Effect.suspend(() => then(exit)))
+    if (exit !== undefined) return resumeWorker(substituted ? Effect.void : asEffect(() => then(exit)))
     const first = resume === undefined
     resume = resumeWorker
     worker.resume = () => resumeWorker(performLent())
@@ -223,18 +237,18 @@ const attendTo = <A, E>(
   const performLent = (): Effect.Effect<void> => {
     const lentTo = worker.task!
     worker.attending = worker.task = undefined
-    return Effect.andThen(perform(kernel, lentTo), attend)
+    return Effect.andThen(asEffect(() => perform(kernel, lentTo)), attend)
   }
   const onEnd = (exit: Exit.Exit<A, E>): void => {
     if (worker.attending === record) {
       worker.attending = worker.resume = undefined
-      return resume!(Effect.suspend(() => then(exit)))
+      return resume!(asEffect(() => then(exit)))
     }
     substituted = true
     running.worker = new Worker(kernel.lending)
     running.worker.current = record
     Effect.runForkWith(kernel.context)(Effect.andThen(
-      Effect.suspend(() => then(exit)),
+      asEffect(() => then(exit)),
       Effect.sync(() => kernel.advance())
     ))
   }

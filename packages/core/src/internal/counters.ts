@@ -4,21 +4,27 @@
  */
 import type { TaskState } from "../TaskInfo.ts"
 
-export type StateCounts = Record<TaskState, number>
+/** The tasks of one name in one state; a task points at the one that counts it. */
+export class StateCount {
+  readonly state: TaskState
+  tasks = 0
 
-export const noTasks = (): StateCounts => ({
-  waiting: 0,
-  delayed: 0,
-  running: 0,
-  completed: 0,
-  failed: 0,
-  aborted: 0
-})
+  constructor(state: TaskState) {
+    this.state = state
+  }
+}
 
 /** What is counted for all tasks of one name. */
 export class NameCounters {
   readonly name: string
-  readonly states = noTasks()
+  readonly states = {
+    waiting: new StateCount("waiting"),
+    delayed: new StateCount("delayed"),
+    running: new StateCount("running"),
+    completed: new StateCount("completed"),
+    failed: new StateCount("failed"),
+    aborted: new StateCount("aborted")
+  }
   submitted = 0
   attempts = 0
   retries = 0

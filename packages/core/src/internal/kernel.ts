@@ -12,13 +12,13 @@ import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import * as Scheduler from "effect/Scheduler"
 import { type AbortReason, TaskAbortedError, type TaskFailedError, TaskManagerStoppedError } from "../TaskError.ts"
-import type { TaskEvent, TaskInfo, TaskState } from "../TaskInfo.ts"
+import type { TaskEvent, TaskInfo } from "../TaskInfo.ts"
 import type { TaskStats } from "../TaskStats.ts"
 import { Admission, type Suspended } from "./admission.ts"
 import { Agenda } from "./agenda.ts"
 import { markedReasons, withoutStack } from "./causes.ts"
 import type { ManagerConfig } from "./config.ts"
-import { NameCounters, noTasks } from "./counters.ts"
+import { NameCounters, type StateCount } from "./counters.ts"
 import type { Events } from "./events.ts"
 import { Keys } from "./keys.ts"
 import { Lane } from "./lane.ts"
@@ -108,9 +108,9 @@ export class Kernel {
   // --- what is known ---
 
   get stats(): TaskStats {
-    const counts = noTasks()
+    const counts = { waiting: 0, delayed: 0, running: 0, completed: 0, failed: 0, aborted: 0 }
     for (const { states } of this.names.values()) {
-      for (const state of taskStates) counts[state] += states[state]
+      for (const { state, tasks } of Object.values(states)) counts[state] += tasks
     }
     const { capacity, workers } = this.config
     const manager = this.phase === "running" && this.paused ? "paused" : this.phase
@@ -196,7 +196,7 @@ export class Kernel {
     record.rank = startsAt - (options.priority ?? 0) * 1000
     if (startsAt > now) {
       record.dueAt = startsAt
-      record.state = "delayed"
+      record.counted = record.counters.states.delayed
     }
     record.counters.submitted++
     this.#count(record, 1)
@@ -301,7 +301,7 @@ export class Kernel {
 
   #assign(record: TaskRecord, worker: Worker): void {
     record.queue!.remove(record)
-    this.#move(record, "running")
+    this.#move(record, record.counters.states.running)
     record.running = new RunningTask(record, worker)
     if (record.key !== undefined) this.keys.started(record, record.key)
     if (record.lane !== undefined) {
@@ -372,9 +372,9 @@ export class Kernel {
   retryLater(record: TaskRecord, delay: number): void {
     this.lending.leave(record.running!)
     record.running = undefined
-    this.#move(record, "delayed")
+    this.#move(record, record.counters.states.delayed)
     record.dueAt = this.timer.now() + delay
-    if (this.phase !== "running" && record.dueAt >= this.graceAt) record.abortReason ??= "shutdown"
+    if (record.abortReason === undefined && record.dueAt >= this.graceAt) record.abortReason = "shutdown"
     if (record.abortReason !== undefined) return this.settleAborted(record, record.abortReason)
     record.counters.retries++
     this.#publish("Retrying", record)
@@ -416,7 +416,7 @@ export class Kernel {
   settle(record: TaskRecord, state: "aborted", error: TaskAbortedError): void
   settle(record: TaskRecord, state: "completed" | "failed" | "aborted", result: any): void {
     record.result = result
-    this.#move(record, state)
+    this.#move(record, record.counters.states[state])
     this.#leave(record)
     this.tasks.delete(record)
     const follower = record.key === undefined ? undefined : this.keys.settled(record, record.key)
@@ -466,16 +466,16 @@ export class Kernel {
     record.work = undefined
   }
 
-  #move(record: TaskRecord, to: TaskState): void {
+  #move(record: TaskRecord, to: StateCount): void {
     this.#count(record, -1)
-    record.state = to
+    record.counted = to
     this.#count(record, 1)
   }
 
-  #count({ counters, lane, state }: TaskRecord, change: 1 | -1): void {
-    counters.states[state] += change
-    if (state === "delayed") this.#delayed += change
-    if (state !== "waiting") return
+  #count({ counted, lane }: TaskRecord, change: 1 | -1): void {
+    counted.tasks += change
+    if (counted.state === "delayed") this.#delayed += change
+    if (counted.state !== "waiting") return
     this.#waiting += change
     if (lane !== undefined) lane.waiting += change
   }
@@ -565,7 +565,5 @@ export class Kernel {
     this.#reactions.finalizersSlow(this.tasks.toArray())
   }
 }
-
-const taskStates = ["waiting", "delayed", "running", "completed", "failed", "aborted"] as const
 
 const endEvents = { completed: "Completed", failed: "Failed", aborted: "Aborted" } as const

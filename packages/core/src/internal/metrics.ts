@@ -48,12 +48,12 @@ export class Metrics {
     this.#register(retries, labels, () => count(counters.retries))
     this.#register(skipped, labels, () => count(counters.skipped))
     for (const outcome of ["completed", "failed", "aborted"] as const) {
-      this.#register(outcomes, { ...labels, outcome }, () => count(states[outcome]))
+      this.#register(outcomes, { ...labels, outcome }, () => count(states[outcome].tasks))
     }
     this.#gauges.push(
-      this.#register(waiting, labels, () => ({ value: states.waiting })),
-      this.#register(delayed, labels, () => ({ value: states.delayed })),
-      this.#register(running, labels, () => ({ value: states.running }))
+      this.#register(waiting, labels, () => ({ value: states.waiting.tasks })),
+      this.#register(delayed, labels, () => ({ value: states.delayed.tasks })),
+      this.#register(running, labels, () => ({ value: states.running.tasks }))
     )
     this.#register(waitTime, labels, () => counters.waitTime.read())
     this.#register(runTime, labels, () => counters.runTime.read())

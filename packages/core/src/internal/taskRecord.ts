@@ -11,7 +11,6 @@ import * as DateTime from "effect/DateTime"
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { NodeInspectSymbol } from "effect/Inspectable"
-import * as Option from "effect/Option"
 import type * as Tracer from "effect/Tracer"
 import type { AbortReason, TaskAbortedError, TaskFailedError } from "../TaskError.ts"
 import type { TaskOutcome } from "../TaskHandle.ts"
@@ -19,7 +18,7 @@ import type { TaskInfo, TaskState } from "../TaskInfo.ts"
 import type { TaskOptions } from "../TaskOptions.ts"
 import type { Deadline } from "./agenda.ts"
 import { type Capped, type FailedAttempt, markedReasons } from "./causes.ts"
-import type { NameCounters } from "./counters.ts"
+import type { NameCounters, StateCount } from "./counters.ts"
 import type { Lane } from "./lane.ts"
 import type { RetryProgress } from "./retry.ts"
 import type { StartQueue } from "./startQueue.ts"
@@ -67,7 +66,7 @@ export class TaskRecord {
   readonly lane: Lane | undefined
 
   id = 0
-  state: TaskState = "waiting"
+  counted: StateCount
   attempts = 0
   /** Wall clock, for people. All other times are milliseconds of the monotonic clock. */
   submittedAt = 0
@@ -100,12 +99,17 @@ export class TaskRecord {
   constructor(work: Work, counters: NameCounters, key: string | undefined, lane: Lane | undefined) {
     this.work = work
     this.counters = counters
+    this.counted = counters.states.waiting
     this.key = key
     this.lane = lane
   }
 
   get name(): string {
     return this.counters.name
+  }
+
+  get state(): TaskState {
+    return this.counted.state
   }
 
   get settled(): boolean {
@@ -208,9 +212,8 @@ export const infoOf = (record: TaskRecord, wallOffset: number): TaskInfo => ({
   state: record.state,
   attempts: record.attempts,
   submittedAt: DateTime.makeUnsafe(record.submittedAt),
-  // None when it lies beyond all dates.
-  dueAt: record.state === "delayed"
-    ? Option.getOrUndefined(DateTime.make(Math.round(record.dueAt + wallOffset)))
+  dueAt: record.state === "delayed" && Number.isFinite(record.dueAt)
+    ? DateTime.makeUnsafe(Math.round(record.dueAt + wallOffset))
     : undefined,
   key: record.work?.options.key,
   group: record.work?.options.group,

@@ -17,6 +17,8 @@ export class Worker {
   /** The suspended task whose end it waits for; undefined while it is lent. */
   attending: TaskRecord | undefined
   idle = false
+  /** What its tasks have used of its turn. */
+  operations = 0
   /** Resumes the fiber; present while it is suspended. */
   resume: (() => void) | undefined
 
