@@ -57,8 +57,8 @@ const turn = (kernel: Kernel, worker: Worker, maxOperations: number): Effect.Eff
 
 const park = (kernel: Kernel, worker: Worker): Effect.Effect<void> =>
   Effect.callback((resume) => {
-    // The fiber may have yielded since it looked.
-    if (worker.task !== undefined || kernel.phase === "stopped") return resume(Effect.void)
+    // The fiber may have yielded since it was idle: it may have a task, or have had one that was taken back.
+    if (!worker.idle || kernel.phase === "stopped") return resume(Effect.void)
     worker.resume = () => resume(Effect.void)
   })
 
