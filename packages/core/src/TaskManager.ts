@@ -192,7 +192,7 @@ const makeManager = (
   Effect.uninterruptible(Effect.gen(function*() {
     const config = resolveConfig(options)
     const { context } = yield* Effect.withFiber((fiber) => Effect.succeed(submitterOf(fiber)))
-    const events = yield* Events.make
+    const events = new Events()
     const metrics = new Metrics(context, id, config.capacity)
     const kernel = new Kernel(id, config, context, events, {
       named: (counters) => metrics.add(counters),

@@ -14,21 +14,26 @@ const keptForSlowReaders = 4096
 
 export class Events {
   readonly stream: Stream.Stream<TaskEvent>
-  readonly #pubsub: PubSub.PubSub<Take.Take<TaskEvent>>
+  /** Made for the first listener: its buffer is most of what an idle manager would hold. */
+  #pubsub: PubSub.PubSub<Take.Take<TaskEvent>> | undefined
   #listeners = 0
   #seq = 0
+  #ended = false
 
-  static readonly make: Effect.Effect<Events> = Effect.map(
-    PubSub.sliding<Take.Take<TaskEvent>>({ capacity: keptForSlowReaders }),
-    (pubsub) => new Events(pubsub)
-  )
-
-  private constructor(pubsub: PubSub.PubSub<Take.Take<TaskEvent>>) {
-    this.#pubsub = pubsub
-    this.stream = Stream.suspend(() => {
+  constructor() {
+    const open = Effect.suspend(() =>
+      this.#pubsub === undefined
+        ? PubSub.sliding<Take.Take<TaskEvent>>({ capacity: keptForSlowReaders })
+        : Effect.succeed(this.#pubsub)
+    )
+    const listen = Effect.map(open, (pubsub) => {
       this.#listeners++
-      return Stream.ensuring(Stream.fromPubSubTake(pubsub), Effect.sync(() => void this.#listeners--))
+      return this.#pubsub ??= pubsub
     })
+    const listening = Effect.acquireRelease(listen, () => Effect.sync(() => void this.#listeners--))
+    this.stream = Stream.suspend(() =>
+      this.#ended ? Stream.empty : Stream.unwrap(Effect.map(listening, (pubsub) => Stream.fromPubSubTake(pubsub)))
+    )
   }
 
   get heard(): boolean {
@@ -36,10 +41,11 @@ export class Events {
   }
 
   publish(tag: TaskEvent["_tag"], task: TaskInfo, now: number): void {
-    PubSub.publishUnsafe(this.#pubsub, [{ seq: ++this.#seq, at: DateTime.makeUnsafe(now), _tag: tag, task }])
+    PubSub.publishUnsafe(this.#pubsub!, [{ seq: ++this.#seq, at: DateTime.makeUnsafe(now), _tag: tag, task }])
   }
 
   end(): void {
-    PubSub.endUnsafe(this.#pubsub, Exit.void)
+    this.#ended = true
+    if (this.#pubsub !== undefined) PubSub.endUnsafe(this.#pubsub, Exit.void)
   }
 }
