@@ -1,8 +1,9 @@
 // `pnpm simulate --runs N --time S`: runs random programs in a simulated world and stops at the first that breaks a law.
 // `SEED=n pnpm simulate` runs that one again and shows what happened. Without options: 10 seconds from a random seed.
-import { parseArgs } from "node:util"
-import { generate } from "../test/simulation/program.ts"
-import { simulate } from "../test/simulation/simulation.ts"
+import { inspect, parseArgs } from "node:util"
+import { generate, type Program } from "../test/simulation/program.ts"
+import { shrink } from "../test/simulation/shrink.ts"
+import { type Run, simulate } from "../test/simulation/simulation.ts"
 
 const { values } = parseArgs({
   options: {
@@ -14,11 +15,19 @@ const { values } = parseArgs({
 
 const replay = (seed: number): boolean => {
   const program = generate(seed)
-  const { log, violation } = simulate(program, seed)
-  console.log(JSON.stringify(program).replaceAll(`"`, ""))
+  const run = simulate(program, seed)
+  show(program, run)
+  if (run.violation === undefined) return true
+  const small = shrink({ program, seed, run }, 20)
+  console.log(`\nA smaller program, under the schedule of seed ${small.seed}:`)
+  show(small.program, small.run)
+  return false
+}
+
+const show = (program: Program, { log, violation }: Run): void => {
+  console.log(inspect(program, { depth: Infinity, compact: 100, breakLength: 120 }))
   console.log(log.join("\n"))
   console.log(violation?.message ?? "all laws hold")
-  return violation === undefined
 }
 
 const explore = (from: number, runs: number, seconds: number): boolean => {

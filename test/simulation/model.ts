@@ -10,9 +10,11 @@ import type { Behaviour, Kind, Program, TaskSpec } from "./program.ts"
 
 export class Violation extends Error {
   override readonly name = "Violation"
+  readonly law: number
 
   constructor(law: number, what: string) {
     super(`law ${law}: ${what}`)
+    this.law = law
   }
 }
 

@@ -17,6 +17,10 @@ const finalized = {
   kind: 0,
   attempts: [{ does: [], ends: "never", finalizer: { millis: 1, dies: false } }]
 } as const
+const busy = {
+  op: "submit",
+  task: { kind: 0, group: "a", attempts: [{ does: [{ op: "sleep", millis: 5 }], ends: "succeeds" }] }
+} as const
 
 export const regressions: ReadonlyArray<Regression> = [
   {
@@ -42,6 +46,26 @@ export const regressions: ReadonlyArray<Regression> = [
       manager,
       kinds: [{}],
       clients: [[{ op: "submit", task: finalized }], [{ op: "sleep", millis: 1 }, { op: "shutdown" }]]
+    }
+  },
+  {
+    title: "a worker that loses its task before it slept is free again",
+    seed: 551_074_713,
+    program: {
+      world: { yields: 0.1, late: 0 },
+      manager: { ...manager, capacity: 1 },
+      kinds: [{}],
+      clients: [[{ op: "submit", task }, { op: "cancel", of: 0 }]]
+    }
+  },
+  {
+    title: "a group with a delayed task stays one group when another task of it ends",
+    seed: 686_731_311,
+    program: {
+      world,
+      manager: { ...manager, workers: 2, capacity: 2, gracePeriod: 100 },
+      kinds: [{ delay: 20 }],
+      clients: [[busy, busy, { op: "cancel", of: 0 }, busy]]
     }
   }
 ]
