@@ -26,6 +26,9 @@ import { withAttemptSpan } from "./span.ts"
 import type { AnyEffect, RunningTask, TaskRecord } from "./taskRecord.ts"
 import { Worker } from "./worker.ts"
 
+/** What a task costs besides its own operations; others, such as a reader of events, get their turn after about 100. */
+const operationsPerTask = 16
+
 /** What a worker has still to wait for; undefined when everything has ended synchronously. */
 type Rest = Effect.Effect<void> | undefined
 
@@ -197,7 +200,7 @@ const onWorker = <A, E>(
 ): Rest => {
   running.fiber = undefined
   const fiber = Effect.runForkWith(context)(effect, options)
-  running.worker.operations += fiber.currentOpCount
+  running.worker.operations += operationsPerTask + fiber.currentOpCount
   const exit = fiber.pollUnsafe()
   if (exit !== undefined) return then(exit)
   running.fiber = fiber
