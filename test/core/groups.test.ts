@@ -208,9 +208,7 @@ describe("groups", () => {
           assert.isTrue(yield* isFull(tasks.trySubmit(Effect.never)))
           assert.strictEqual((yield* tasks.stats).waiting, 10)
         }).pipe(manager({ workers: 3, capacity: 10, groupCapacity })))
-    }
 
-    for (const groupCapacity of [1, 3]) {
       it.effect(`while all workers are busy, a submit of a free group with ${groupCapacity} places holds up nobody`, () =>
         Effect.gen(function*() {
           const tasks = yield* TaskManager
@@ -318,6 +316,52 @@ describe("groups", () => {
         assert.isUndefined(suspended[1]!.pollUnsafe())
       }).pipe(manager({ workers: 2, capacity: 0 })))
   })
+
+  for (const [capacity, groupCapacity] of [[0, 0], [0, 5], [10, 0]] as const) {
+    it.effect(`a delayed start that comes due takes its group from a suspended submit, with ${capacity} places, ${groupCapacity} for a group`, () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { lines, task } = journal()
+        yield* tasks.submit(task("delayed"), { ...g, delay: "1 second" })
+        const blockers = yield* times(2, () => busy())
+        const suspended = yield* start(tasks.submit(task("suspended"), g))
+        yield* TestClock.adjust("1 second")
+        const other = yield* start(tasks.submit(task("other")))
+        for (const { letGo } of blockers) yield* letGo
+        yield* TestClock.adjust("3 seconds")
+        yield* Fiber.join(suspended)
+        yield* Fiber.join(other)
+        assert.deepStrictEqual(lines.filter((line) => line.endsWith("+")), ["1 delayed+", "1 other+", "2 suspended+"])
+      }).pipe(manager({ workers: 2, capacity, groupCapacity })))
+
+    it.effect(`a group that is busy holds up nobody, with ${capacity} places, ${groupCapacity} for a group`, () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { letGo } = yield* busy("g")
+        const suspended = yield* times(10, () => start(tasks.submit(Effect.void, g)))
+        yield* tasks.trySubmit(Effect.void)
+        yield* letGo
+        for (const fiber of suspended) yield* Fiber.join(fiber)
+      }).pipe(manager({ workers: 2, capacity, groupCapacity })))
+  }
+
+  it.effect("a group that may not wait gets a worker before tasks that were admitted after it was suspended", () =>
+    Effect.gen(function*() {
+      const tasks = yield* TaskManager
+      const { lines, task } = journal()
+      yield* tasks.submit(task("running"))
+      yield* tasks.submit(task("older"))
+      yield* TestClock.adjust("500 millis")
+      const suspended = yield* times(2, (i) => start(tasks.submit(task(`group ${i}`), g)))
+      yield* TestClock.adjust("100 millis")
+      yield* tasks.submit(task("younger"))
+      yield* TestClock.adjust("1 minute")
+      for (const fiber of suspended) yield* Fiber.join(fiber)
+      assert.deepStrictEqual(
+        lines.filter((line) => line.endsWith("+")),
+        ["0 running+", "1 older+", "2 group 0+", "3 group 1+", "4 younger+"]
+      )
+    }).pipe(manager({ workers: 1, capacity: 10, groupCapacity: 0 })))
 
   describe("with a delay", () => {
     it.effect("a delayed start leaves its group to the others until it is due, and then waits its turn", () =>

@@ -1,12 +1,14 @@
 /**
- * Submits that wait for room, in their order, whatever their priority.
+ * Submits that wait for room, first come, first served, whatever their priority.
  *
- * There is one line for places in the queue and one for delayed starts; those whose group is full wait in the group's
- * lane, and come into the line with a place in the group reserved.
+ * There is one line for places in the queue, one for delayed starts, and one for groups that may not wait at all
+ * (`groupCapacity` 0) and need a free worker. Who first needs something of its own stands apart and holds up nobody: a
+ * place in its group, or the end of a run under its key that it could not wait for in the queue.
  */
 import type * as Exit from "effect/Exit"
 import type { TaskManagerStoppedError } from "../TaskError.ts"
 import { Heap } from "./heap.ts"
+import type { Keys } from "./keys.ts"
 import type { Lane } from "./lane.ts"
 import type { Hold, TaskRecord } from "./taskRecord.ts"
 import type { Wait } from "./waits.ts"
@@ -17,8 +19,12 @@ export class Suspended {
   /** How it will hold the task that it gets. */
   readonly hold: Hold
   readonly order: number
+  /** What was admitted later than this it may overtake, since it cannot wait among it; never, when it can. */
+  readonly since: number
   heapIndex = -1
+  /** The line or the lane in which it stands. */
   place: Heap<Suspended> | undefined
+  /** It has a place in its group. */
   reserved = false
   /** The task it got, or the refusal; set before its fiber is woken. */
   answer: Exit.Exit<TaskRecord, TaskManagerStoppedError> | undefined
@@ -26,116 +32,141 @@ export class Suspended {
   /** Present when a running task waits for the room. */
   wait: Wait | undefined
 
-  constructor(record: TaskRecord, hold: Hold, order: number) {
+  constructor(record: TaskRecord, hold: Hold, order: number, since: number) {
     this.record = record
     this.hold = hold
     this.order = order
+    this.since = since
   }
 }
 
 const earlier = (a: Suspended, b: Suspended): boolean => a.order < b.order
 
 export class Admission {
+  readonly #capacity: number
   readonly #groupCapacity: number
-  readonly #starts = new Heap(earlier)
-  readonly #delayed = new Heap(earlier)
-  readonly #apart = new Set<Lane>()
+  readonly #keys: Keys
+  readonly #forPlaces = new Heap(earlier)
+  readonly #forWorkers = new Heap(earlier)
+  readonly #forDelays = new Heap(earlier)
+  readonly #lines = [this.#forPlaces, this.#forWorkers, this.#forDelays]
+  readonly #all = new Set<Suspended>()
+  readonly #byKey = new Map<string, Set<Suspended>>()
   #order = 0
 
-  constructor(groupCapacity: number) {
-    this.#groupCapacity = groupCapacity
+  constructor(capacity: number, groupCapacity: number, keys: Keys) {
+    this.#capacity = capacity
+    this.#groupCapacity = Math.min(groupCapacity, capacity)
+    this.#keys = keys
   }
 
-  suspend(record: TaskRecord, hold: Hold): Suspended {
-    const suspended = new Suspended(record, hold, ++this.#order)
-    if (record.startsDelayed) this.#put(suspended, this.#delayed)
-    else this.#join(suspended)
-    return suspended
+  get size(): number {
+    return this.#all.size
+  }
+
+  /** All of them, in their order. */
+  get all(): Array<Suspended> {
+    return [...this.#all]
+  }
+
+  withKey(key: string | undefined): ReadonlyArray<Suspended> {
+    const suspended = key === undefined ? undefined : this.#byKey.get(key)
+    return suspended === undefined ? [] : [...suspended]
   }
 
   /** True when somebody is in the line that this task would have to join. */
   mustWait(record: TaskRecord): boolean {
-    if (record.startsDelayed) return this.#delayed.size > 0
-    return this.#starts.size > 0 || (record.lane !== undefined && !this.#hasRoom(record.lane))
+    const { lane, startsDelayed } = record
+    return this.#lineOf(record).size > 0 || (lane !== undefined && !startsDelayed && !this.#hasRoom(lane))
   }
 
-  /** The earliest suspended submit that `admissible` lets in; it stays in the line. */
-  first(admissible: (record: TaskRecord) => boolean): Suspended | undefined {
-    let start = this.#starts.peek()
-    while (start !== undefined && this.#lostItsPlace(start)) {
-      this.#setApart(start)
-      start = this.#starts.peek()
+  suspend(record: TaskRecord, hold: Hold, now: number): Suspended {
+    const { key } = record
+    const since = this.#lineOf(record) === this.#forWorkers ? now : Infinity
+    const suspended = new Suspended(record, hold, ++this.#order, since)
+    this.#all.add(suspended)
+    if (key !== undefined) this.#byKey.set(key, (this.#byKey.get(key) ?? new Set()).add(suspended))
+    this.#join(suspended)
+    return suspended
+  }
+
+  /** The earliest that `admissible` lets in; it stays where it stands. */
+  first(admissible: (suspended: Suspended) => boolean): Suspended | undefined {
+    let first: Suspended | undefined
+    for (const line of this.#lines) {
+      let head = line.peek()
+      while (head !== undefined && this.#standsApart(head)) head = line.peek()
+      if (head !== undefined && (first === undefined || earlier(head, first)) && admissible(head)) first = head
     }
-    const delayed = this.#delayed.peek()
-    const startable = start !== undefined && admissible(start.record) ? start : undefined
-    const delayable = delayed !== undefined && admissible(delayed.record) ? delayed : undefined
-    if (startable === undefined || delayable === undefined) return startable ?? delayable
-    return earlier(startable, delayable) ? startable : delayable
+    return first
   }
 
   withdraw(suspended: Suspended): void {
+    const { key } = suspended.record
+    this.#all.delete(suspended)
+    if (key !== undefined) {
+      const others = this.#byKey.get(key)!
+      others.delete(suspended)
+      if (others.size === 0) this.#byKey.delete(key)
+    }
+    this.#leave(suspended)
+  }
+
+  /** Lets submits that stood apart into the line as far as their group has room. */
+  laneChanged(lane: Lane): void {
+    while (lane.suspended !== undefined && lane.suspended.size > 0 && this.#roomLeft(lane)) {
+      this.#enterWithPlace(lane.suspended.pop()!, lane)
+    }
+  }
+
+  /** Lets submits that stood apart until a run under their key had ended into the line. */
+  keyChanged(key: string): void {
+    for (const suspended of this.#byKey.get(key) ?? []) if (suspended.place === undefined) this.#join(suspended)
+  }
+
+  #join(suspended: Suspended): void {
+    const { lane, startsDelayed } = suspended.record
+    if (lane === undefined || startsDelayed) this.#put(suspended, this.#lineOf(suspended.record))
+    else if (this.#hasRoom(lane)) this.#enterWithPlace(suspended, lane)
+    else this.#put(suspended, lane.suspended ??= new Heap(earlier))
+  }
+
+  #enterWithPlace(suspended: Suspended, lane: Lane): void {
+    suspended.reserved = true
+    lane.reserved++
+    this.#put(suspended, this.#lineOf(suspended.record))
+  }
+
+  #put(suspended: Suspended, place: Heap<Suspended>): void {
+    suspended.place = place
+    place.push(suspended)
+  }
+
+  #leave(suspended: Suspended): void {
+    const { lane } = suspended.record
     suspended.place?.remove(suspended)
     suspended.place = undefined
-    const { lane } = suspended.record
     if (lane === undefined) return
     if (suspended.reserved) lane.reserved--
     suspended.reserved = false
     this.laneChanged(lane)
   }
 
-  /** Lets submits that stood apart into the line as far as their group has room. */
-  laneChanged(lane: Lane): void {
-    while (lane.suspended !== undefined && lane.suspended.size > 0 && this.#roomLeft(lane)) {
-      const suspended = lane.suspended.pop()!
-      suspended.reserved = true
-      lane.reserved++
-      this.#put(suspended, this.#starts)
-    }
-    if (lane.suspended?.size === 0) this.#apart.delete(lane)
+  /** Takes one that cannot wait in the queue out of the line when its group is busy, or a run under its key. */
+  #standsApart(suspended: Suspended): boolean {
+    const { key, lane, startsDelayed } = suspended.record
+    if (startsDelayed || (this.#capacity > 0 && suspended.since === Infinity)) return false
+    const groupBusy = lane !== undefined && !lane.free
+    if (!groupBusy && (key === undefined || this.#keys.running(key) === undefined)) return false
+    this.#leave(suspended)
+    if (groupBusy) this.#put(suspended, lane.suspended ??= new Heap(earlier))
+    return true
   }
 
-  get all(): Array<Suspended> {
-    const lines = [this.#starts, this.#delayed, ...Array.from(this.#apart, (lane) => lane.suspended!)]
-    return lines.flatMap((line) => line.toArray()).toSorted((a, b) => a.order - b.order)
-  }
-
-  get size(): number {
-    let size = this.#starts.size + this.#delayed.size
-    for (const lane of this.#apart) size += lane.suspended!.size
-    return size
-  }
-
-  #join(suspended: Suspended): void {
-    const { lane } = suspended.record
-    if (lane === undefined) return this.#put(suspended, this.#starts)
-    if (!this.#hasRoom(lane)) return this.#standApart(suspended, lane)
-    suspended.reserved = true
-    lane.reserved++
-    this.#put(suspended, this.#starts)
-  }
-
-  /** With a group capacity of 0 the place is the free lane itself, and a delayed start may have come due first. */
-  #lostItsPlace({ record: { lane } }: Suspended): boolean {
-    return lane !== undefined && this.#groupCapacity === 0 && !lane.free
-  }
-
-  #setApart(suspended: Suspended): void {
-    const lane = suspended.record.lane!
-    this.#starts.remove(suspended)
-    suspended.reserved = false
-    lane.reserved--
-    this.#standApart(suspended, lane)
-  }
-
-  #standApart(suspended: Suspended, lane: Lane): void {
-    lane.suspended ??= new Heap(earlier)
-    this.#apart.add(lane)
-    this.#put(suspended, lane.suspended)
-  }
-
-  #put(suspended: Suspended, place: Heap<Suspended>): void {
-    suspended.place = place
-    place.push(suspended)
+  #lineOf(record: TaskRecord): Heap<Suspended> {
+    if (record.startsDelayed) return this.#forDelays
+    const mayWait = record.lane === undefined || this.#groupCapacity > 0 || this.#capacity === 0
+    return mayWait ? this.#forPlaces : this.#forWorkers
   }
 
   #hasRoom(lane: Lane): boolean {

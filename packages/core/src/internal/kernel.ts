@@ -99,7 +99,7 @@ export class Kernel {
     this.events = events
     this.#reactions = reactions
     this.timer = new Timer(context, () => this.#tick())
-    this.admission = new Admission(config.groupCapacity)
+    this.admission = new Admission(config.capacity, config.groupCapacity, this.keys)
     this.#rate = config.rate && new RateLimit(config.rate.limit, config.rate.window)
     this.#wakeUps = new WakeUps(Context.get(context, Scheduler.Scheduler))
     this.workers = Array.from({ length: config.workers }, () => new Worker(this.lending))
@@ -159,23 +159,26 @@ export class Kernel {
 
   /** Accepts the task if there is room for it now, and nobody before it. */
   tryAccept(record: TaskRecord): boolean {
-    if (this.admission.mustWait(record) || !this.#admissible(record)) return false
-    this.#accept(record)
+    if (this.admission.mustWait(record) || !this.#admissible(record, Infinity)) return false
+    this.#take(record, this.admission.withKey(record.key))
     this.advance()
     return true
   }
 
-  #admissible = (record: TaskRecord): boolean => {
+  #admissible(record: TaskRecord, since: number): boolean {
     if (this.#delayed >= this.config.maxDelayed) return this.#delayedIsFull()
-    if (record.startsDelayed) return true
-    const laneFull = record.lane !== undefined && record.lane.waiting >= this.config.groupCapacity
-    return (this.#waiting < this.config.capacity && !laneFull) || this.#canHandOver(record)
+    return record.startsDelayed || this.#hasPlace(record) || this.#canHandOver(record, since)
   }
 
-  #canHandOver(record: TaskRecord): boolean {
-    return this.#slot() !== undefined && this.#ready.peek() === undefined && this.#mayStart() &&
-      (record.lane === undefined || record.lane.free) &&
-      (record.key === undefined || this.keys.running(record.key) === undefined)
+  #hasPlace({ lane }: TaskRecord): boolean {
+    const { capacity, groupCapacity } = this.config
+    return this.#waiting < capacity && (lane === undefined || lane.waiting < groupCapacity)
+  }
+
+  #canHandOver({ key, lane }: TaskRecord, since: number): boolean {
+    const next = this.#ready.peek()
+    return this.#slot() !== undefined && (next === undefined || since < next.rank) && this.#mayStart() &&
+      (lane === undefined || lane.free) && (key === undefined || this.keys.running(key) === undefined)
   }
 
   #delayedIsFull(): boolean {
@@ -184,6 +187,16 @@ export class Kernel {
       this.#reactions.delayedFull()
     }
     return false
+  }
+
+  /** Accepts the task, into the queue or, when it may not wait there, on a worker, and gives it to suspended submits. */
+  #take(record: TaskRecord, claimants: ReadonlyArray<Suspended>): void {
+    for (const suspended of claimants) this.admission.withdraw(suspended)
+    const worker = record.startsDelayed || this.#hasPlace(record) ? undefined : this.#slot()
+    this.#accept(record)
+    // Before the answers, which may end the loan of the worker.
+    if (worker !== undefined) this.#assign(record, worker)
+    for (const suspended of claimants) this.#give(suspended, record)
   }
 
   #accept(record: TaskRecord): void {
@@ -240,21 +253,28 @@ export class Kernel {
   }
 
   #admit(): void {
-    let suspended: Suspended | undefined
-    while ((suspended = this.admission.first(this.#admissible)) !== undefined) {
-      const { record } = suspended
-      this.admission.withdraw(suspended)
-      const holder = record.key === undefined ? undefined : this.keys.holder(record.key)
-      if (holder === undefined) {
-        const worker = this.#slot()
-        this.#accept(record)
-        // At once, since the answer may take back the lent worker that made the room.
-        if (worker !== undefined && this.#nextToStart() === record) this.#assign(record, worker)
-      } else this.discard(record)
-      const task = holder ?? record
-      task[suspended.hold]++
-      this.#answer(suspended, Exit.succeed(task))
+    let first: Suspended | undefined
+    while ((first = this.admission.first(this.#letsIn)) !== undefined) {
+      const { record } = first
+      this.#take(record, record.key === undefined ? [first] : this.admission.withKey(record.key))
     }
+  }
+
+  #letsIn = ({ record, since }: Suspended): boolean => this.#admissible(record, since)
+
+  #give(suspended: Suspended, task: TaskRecord): void {
+    if (suspended.record !== task) this.discard(suspended.record)
+    task[suspended.hold]++
+    this.#answer(suspended, Exit.succeed(task))
+  }
+
+  /** For a suspended submit whose key has come to be held. */
+  joinHolder(suspended: Suspended): void {
+    const { key } = suspended.record
+    const holder = key === undefined ? undefined : this.keys.holder(key)
+    if (holder === undefined) return
+    this.admission.withdraw(suspended)
+    this.#give(suspended, holder)
   }
 
   #answer(suspended: Suspended, answer: Exit.Exit<TaskRecord, TaskManagerStoppedError>): void {
@@ -393,8 +413,12 @@ export class Kernel {
     if (record.settled) return
     record.abortReason ??= reason
     const { running } = record
-    if (running === undefined || running.worker.task === record) this.settleAborted(record, record.abortReason)
-    else running.fiber?.interruptUnsafe()
+    if (running === undefined || running.worker.task === record) {
+      this.settleAborted(record, record.abortReason)
+    } else {
+      if (record.key !== undefined) this.keys.release(record, record.key)
+      running.fiber?.interruptUnsafe()
+    }
   }
 
   settleAborted(record: TaskRecord, reason: AbortReason): void {
@@ -419,8 +443,11 @@ export class Kernel {
     this.#move(record, record.counters.states[state])
     this.#leave(record)
     this.tasks.delete(record)
-    const follower = record.key === undefined ? undefined : this.keys.settled(record, record.key)
-    if (follower !== undefined && follower.heapIndex < 0) this.#route(follower)
+    if (record.key !== undefined) {
+      const follower = this.keys.settled(record, record.key)
+      if (follower !== undefined && follower.heapIndex < 0) this.#route(follower)
+      this.admission.keyChanged(record.key)
+    }
     this.#publish(endEvents[state], record)
     if (state !== "completed" && this.phase === "draining") {
       this.unfinished.push({ task: this.info(record), error: result })

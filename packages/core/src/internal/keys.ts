@@ -5,7 +5,7 @@ import type { TaskRecord } from "./taskRecord.ts"
 
 interface Slot {
   holder: TaskRecord | undefined
-  /** A started task with `keyUntil: "start"`. */
+  /** A task that runs and does not hold the key: with `keyUntil: "start"`, or since it is being ended. */
   running: TaskRecord | undefined
 }
 
@@ -30,7 +30,11 @@ export class Keys {
   }
 
   started(record: TaskRecord, key: string): void {
-    if (record.work?.options.keyUntil !== "start") return
+    if (record.work?.options.keyUntil === "start") this.release(record, key)
+  }
+
+  /** The task no longer holds the key: a submit under it runs after the task. */
+  release(record: TaskRecord, key: string): void {
     const slot = this.#slots.get(key)!
     if (slot.holder === record) slot.holder = undefined
     slot.running = record

@@ -124,12 +124,13 @@ const waitForRoom = <A>(
 ): Effect.Effect<A, TaskManagerStoppedError> => {
   let suspended: Suspended | undefined
   const answer = Effect.callback<A, TaskManagerStoppedError>((resume) => {
-    // The fiber may have yielded since there was no room: the manager may have stopped, or room have come.
+    // The fiber may have yielded since the refusal: the manager may have stopped, or another taken the key, or room come.
     if (kernel.phase !== "running") return resume(stopped)
-    const own = suspended = kernel.admission.suspend(record, hold)
+    const own = suspended = kernel.admission.suspend(record, hold, kernel.timer.now())
     own.wake = () => resume(Exit.map(own.answer!, (task) => take(kernel, task)))
+    kernel.joinHolder(own)
     const waiter = record.work!.submitter.task
-    if (waiter?.live !== true) return kernel.advance()
+    if (own.answer !== undefined || waiter?.live !== true) return kernel.advance()
     const wait = own.wait = new Wait(waiter, undefined, kernel.lending, () => kernel.wakeLater(own))
     wait.begin()
     return Effect.sync(() => wait.abandon())
