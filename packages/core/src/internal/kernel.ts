@@ -394,7 +394,7 @@ export class Kernel {
     record.running = undefined
     this.#move(record, record.counters.states.delayed)
     record.dueAt = this.timer.now() + delay
-    if (record.abortReason === undefined && record.dueAt >= this.graceAt) record.abortReason = "shutdown"
+    if (this.phase !== "running" && record.dueAt >= this.graceAt) record.abortReason ??= "shutdown"
     if (record.abortReason !== undefined) return this.settleAborted(record, record.abortReason)
     record.counters.retries++
     this.#publish("Retrying", record)

@@ -6,7 +6,7 @@ import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as ErrorReporter from "effect/ErrorReporter"
-import type { TaskFailedError } from "../TaskError.ts"
+import { TaskFailedError } from "../TaskError.ts"
 import type { ShutdownReport } from "../TaskStats.ts"
 import { markedReasons } from "./causes.ts"
 import type { Kernel } from "./kernel.ts"
@@ -26,11 +26,7 @@ export const logFailed = (
   defects: ReadonlyArray<Cause.Reason<never>>
 ): void => {
   const attempts = record.failures!.toCause(markedReasons, "attempts")
-  // The head shows no cause of its own here: the attempts follow it.
-  const head = Cause.makeFailReason(
-    Object.create(error, { message: { value: error.message }, cause: { value: undefined } })
-  )
-  const cause = Cause.fromReasons([head, ...attempts.reasons, ...defects])
+  const cause = Cause.fromReasons([headOf(error), ...attempts.reasons, ...defects])
   ofTask(
     kernel,
     record,
@@ -61,7 +57,10 @@ export const logReport = (kernel: Kernel, report: ShutdownReport): void => {
   if (report.cause._tag === "None") return
   ofManager(
     kernel,
-    Effect.logWarning(`shutdown: ${tasks(report.unfinished.length)} did not complete`, report.cause.value)
+    Effect.logWarning(
+      `shutdown: ${tasks(report.unfinished.length)} did not complete`,
+      Cause.fromReasons(report.cause.value.reasons.map((reason) => isFailed(reason) ? headOf(reason.error) : reason))
+    )
   )
 }
 
@@ -70,6 +69,13 @@ export const logScheduleFailed = (kernel: Kernel, name: string, cause: Cause.Cau
     manager: kernel.id,
     task: name
   })
+
+/** The error without its cause: its attempts follow it, or were logged when it failed. */
+const headOf = (error: TaskFailedError): Cause.Fail<TaskFailedError> =>
+  Cause.makeFailReason(Object.create(error, { message: { value: error.message }, cause: { value: undefined } }))
+
+const isFailed = (reason: Cause.Reason<unknown>): reason is Cause.Fail<TaskFailedError> =>
+  Cause.isFailReason(reason) && reason.error instanceof TaskFailedError
 
 const tasks = (count: number): string => count === 1 ? "1 task" : `${count} tasks`
 

@@ -11,6 +11,7 @@ import * as DateTime from "effect/DateTime"
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { NodeInspectSymbol } from "effect/Inspectable"
+import * as Option from "effect/Option"
 import type * as Tracer from "effect/Tracer"
 import type { AbortReason, TaskAbortedError, TaskFailedError } from "../TaskError.ts"
 import type { TaskOutcome } from "../TaskHandle.ts"
@@ -212,8 +213,9 @@ export const infoOf = (record: TaskRecord, wallOffset: number): TaskInfo => ({
   state: record.state,
   attempts: record.attempts,
   submittedAt: DateTime.makeUnsafe(record.submittedAt),
-  dueAt: record.state === "delayed" && Number.isFinite(record.dueAt)
-    ? DateTime.makeUnsafe(Math.round(record.dueAt + wallOffset))
+  // None when it lies beyond all dates.
+  dueAt: record.state === "delayed"
+    ? Option.getOrUndefined(DateTime.make(Math.round(record.dueAt + wallOffset)))
     : undefined,
   key: record.work?.options.key,
   group: record.work?.options.group,
