@@ -24,7 +24,7 @@ import { logCompleted, logFailed, logRetry } from "./log.ts"
 import { beginRetry, nextDelay } from "./retry.ts"
 import { withAttemptSpan } from "./span.ts"
 import type { AnyEffect, RunningTask, TaskRecord } from "./taskRecord.ts"
-import { Worker } from "./worker.ts"
+import type { Worker } from "./worker.ts"
 
 /** What a task costs besides its own operations; others, such as a reader of events, get their turn after about 100. */
 const operationsPerTask = 16
@@ -248,8 +248,7 @@ const attendTo = <A, E>(
       return resume!(asEffect(() => then(exit)))
     }
     substituted = true
-    running.worker = new Worker(kernel.lending)
-    running.worker.current = record
+    kernel.lending.substitute(running)
     Effect.runForkWith(kernel.context)(Effect.andThen(
       asEffect(() => then(exit)),
       Effect.sync(() => kernel.advance())

@@ -383,7 +383,7 @@ export class Kernel {
   attends(running: RunningTask): void {
     const { record, worker } = running
     worker.attending = worker.current = record
-    this.lending.repay(running)
+    if (!worker.substitute) this.lending.repay(running)
     this.advance()
   }
 

@@ -9,7 +9,7 @@
  */
 import type { RunningTask, TaskRecord } from "./taskRecord.ts"
 import { dependsOn, nextTowards, noWaits, type Wait, waitsBehind, waitsBeyond } from "./waits.ts"
-import type { Worker } from "./worker.ts"
+import { Worker } from "./worker.ts"
 
 /** The running tasks of one manager that wait. */
 export class Lending {
@@ -82,6 +82,13 @@ export class Lending {
     if (!task.overdrawn) return
     task.overdrawn = false
     this.overdraft--
+  }
+
+  /** Its attempt has ended while its worker was lent: what follows takes a free one's place. */
+  substitute(task: RunningTask): void {
+    task.worker = new Worker(this, true)
+    task.worker.current = task.record
+    if (!task.overdrawn) this.#overdraw(task)
   }
 
   /** The attempt is over; a fiber that it left behind may go on waiting. */

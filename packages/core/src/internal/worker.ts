@@ -22,13 +22,17 @@ export class Worker {
   /** Resumes the fiber; present while it is suspended. */
   resume: (() => void) | undefined
 
-  constructor(home: Lending) {
+  /** Stands in for a worker that is lent when its own task has ended: it concludes that task and nothing else. */
+  readonly substitute: boolean
+
+  constructor(home: Lending, substitute = false) {
     this.home = home
+    this.substitute = substitute
   }
 
   /** It stands beside its suspended task: it is neither lent nor about to be. */
   attends(record: TaskRecord): boolean {
-    return this.attending === record && this.task === undefined
+    return this.attending === record && this.task === undefined && !this.substitute
   }
 
   wake(): void {
