@@ -353,7 +353,8 @@ export class Kernel {
       this.idleListeners.clear()
       for (const listener of listeners) listener()
     }
-    if (this.phase === "draining" && this.#idle.length === this.workers.length) {
+    // Whoever was told may have submitted something, and begun the shutdown.
+    if (this.phase === "draining" && this.isIdle && this.#idle.length === this.workers.length) {
       this.phase = "stopped"
       this.graceAt = this.#warnAt = Infinity
       this.timer.set(Infinity)
