@@ -21,6 +21,41 @@ const busy = {
   op: "submit",
   task: { kind: 0, group: "a", attempts: [{ does: [{ op: "sleep", millis: 5 }], ends: "succeeds" }] }
 } as const
+/** Waits for tasks that wait for tasks, with delays, retries and one key. */
+const nest = {
+  kind: 0,
+  attempts: [{
+    does: [{
+      op: "run",
+      task: {
+        kind: 3,
+        attempts: [{
+          does: [
+            {
+              op: "submit",
+              task: {
+                kind: 0,
+                attempts: [{
+                  does: [
+                    { op: "deaf", millis: 5 },
+                    {
+                      op: "run",
+                      task: { kind: 3, key: "b", attempts: [{ does: [{ op: "sleep", millis: 0 }], ends: "fails" }] }
+                    }
+                  ],
+                  ends: "interrupts"
+                }]
+              }
+            },
+            { op: "join", of: 0 }
+          ],
+          ends: "fails"
+        }]
+      }
+    }],
+    ends: "never"
+  }]
+} as const
 
 export const regressions: ReadonlyArray<Regression> = [
   {
@@ -66,6 +101,28 @@ export const regressions: ReadonlyArray<Regression> = [
       manager: { ...manager, workers: 2, capacity: 2, gracePeriod: 100 },
       kinds: [{ delay: 20 }],
       clients: [[busy, busy, { op: "cancel", of: 0 }, busy]]
+    }
+  },
+  {
+    title: "a task whose attempt ends while its worker is lent takes no second worker for its hook",
+    seed: 781_894_513,
+    program: {
+      world,
+      manager: { workers: 2, capacity: 2, groupCapacity: 0, maxDelayed: 1, gracePeriod: 10, keepFailed: 0 },
+      kinds: [{ delay: 10, onFailed: { does: [], ends: "fails" } }, {}, {}, {
+        retry: { shape: "spaced", delay: 0, times: 3 }
+      }],
+      clients: [[{ op: "trySubmit", task: nest }, { op: "join", of: 0 }]]
+    }
+  },
+  {
+    title: "a manager that is told to stop by whoever awaited its idleness still ends what that one submitted",
+    seed: 726_306_308,
+    program: {
+      world: { yields: 0.02, late: 0 },
+      manager: { ...manager, capacity: 1, gracePeriod: 1000, rate: { limit: 1, window: 11 } },
+      kinds: [{}],
+      clients: [[{ op: "submit", task }, { op: "awaitIdle" }, { op: "submit", task }]]
     }
   }
 ]
