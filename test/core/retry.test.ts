@@ -339,7 +339,10 @@ describe("retry", () => {
         /^mail failed after 1 attempt: no more$/
       ],
       "with a defect": [Schedule.tap(Schedule.forever, () => Effect.die(new TypeError("bad"))), /: TypeError: bad$/],
-      "with an interruption": [Schedule.tap(Schedule.forever, () => Effect.interrupt), /: interrupted$/],
+      "with an interruption": [
+        Schedule.tap(Schedule.forever, () => Effect.interrupt),
+        /: the schedule interrupted itself$/
+      ],
       "when it is made": [Schedule.fromStep(Effect.fail("never made")), /: never made$/],
       "in a step that throws": [
         Schedule.fromStep(Effect.succeed(() => {

@@ -137,7 +137,9 @@ const decide = (kernel: Kernel, running: RunningTask, error: unknown): Rest => {
   const decision = nextDelay(record.retry!, kernel.timer.wallNow(), error)
   return onWorker(kernel, running, contextOf(running), decision, (exit) => {
     if (exit._tag === "Failure") {
-      return cutShort(record, exit.cause) ? abort(kernel, record) : giveUp(kernel, running, asDefects(exit.cause))
+      return cutShort(record, exit.cause)
+        ? abort(kernel, record)
+        : giveUp(kernel, running, asDefects(exit.cause, "the schedule"))
     }
     const delay = exit.value
     if (delay === undefined) return giveUp(kernel, running, Cause.empty)
@@ -161,7 +163,7 @@ const giveUp = (kernel: Kernel, running: RunningTask, defects: Cause.Cause<never
   const hook = Effect.scoped(Effect.suspend(() => onFailed(error.cause)))
   return onWorker(kernel, running, contextOf(running), hook, (exit) => {
     const wrong = exit._tag === "Success" ? Cause.empty : exit.cause
-    return finish(asDefects(record.abortReason === undefined ? wrong : withoutInterrupts(wrong)))
+    return finish(asDefects(record.abortReason === undefined ? wrong : withoutInterrupts(wrong), "onFailed"))
   })
 }
 

@@ -70,13 +70,22 @@ const withFields = (error: Error): Error => {
   return error
 }
 
-/** Everything that went wrong as defects, since it comes beside the task's typed failures. */
-export const asDefects = (cause: Cause.Cause<unknown>): Cause.Cause<never> =>
-  Cause.fromReasons(cause.reasons.map((reason) =>
-    Cause.isDieReason(reason)
-      ? reason
-      : Cause.makeDieReason(Cause.isFailReason(reason) ? reason.error : plainError("interrupted"))
-  ))
+/** What went wrong beside the task, as defects: it stands among the task's typed failures. */
+export const asDefects = (cause: Cause.Cause<unknown>, where: string): Cause.Cause<never> =>
+  Cause.fromReasons(cause.reasons.map((reason) => {
+    if (Cause.isDieReason(reason)) return reason
+    return Cause.makeDieReason(Cause.isFailReason(reason) ? reason.error : plainError(`${where} interrupted itself`))
+  }))
+
+/** The defect as it is, unless it throws when it is read: no logger is to meet that. */
+export const readable = (reason: Cause.Reason<never>): Cause.Reason<never> => {
+  try {
+    Cause.pretty(Cause.fromReasons([reason]))
+    return reason
+  } catch {
+    return Cause.makeDieReason(plainError(describeReason(reason)))
+  }
+}
 
 export const withoutInterrupts = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
   Cause.fromReasons(cause.reasons.filter((reason) => !Cause.isInterruptReason(reason)))

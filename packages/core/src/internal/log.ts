@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as ErrorReporter from "effect/ErrorReporter"
 import { TaskFailedError } from "../TaskError.ts"
 import type { ShutdownReport } from "../TaskStats.ts"
-import { markedReasons } from "./causes.ts"
+import { markedReasons, readable } from "./causes.ts"
 import type { Kernel } from "./kernel.ts"
 import type { TaskRecord } from "./taskRecord.ts"
 
@@ -25,14 +25,17 @@ export const logFailed = (
   error: TaskFailedError,
   defects: ReadonlyArray<Cause.Reason<never>>
 ): void => {
+  const taken = record.runs > 0
+  if (taken && !record.work!.submitter.debug) return
   const attempts = record.failures!.toCause(markedReasons, "attempts")
-  const cause = Cause.fromReasons([headOf(error), ...attempts.reasons, ...defects])
+  const cause = Cause.fromReasons([headOf(error), ...attempts.reasons, ...defects.map(readable)])
   ofTask(
     kernel,
     record,
-    record.runs > 0
+    taken
       ? Effect.logDebug("task failed", cause)
-      : Effect.andThen(Effect.logError("task failed", cause), ErrorReporter.report(Cause.fail(error)))
+      // The report is made even if a logger throws.
+      : Effect.ensuring(Effect.logError("task failed", cause), ErrorReporter.report(Cause.fail(error)))
   )
 }
 
