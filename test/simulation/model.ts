@@ -162,11 +162,14 @@ export class Model {
   }
 
   /** The task of this id, new when it has just come in; its kind is in its name. */
-  taskOf(id: number, labels: Labels): Task {
+  taskOf(id: number, labels: Labels & { readonly state?: TaskState }): Task {
     let task = this.tasks.get(id)
     if (task === undefined) {
       this.note(`accepted ${id}`)
-      this.tasks.set(id, task = new Task(id, labels, this.program.kinds[Number(labels.name.slice(1))]!, this.now))
+      const kind = this.program.kinds[Number(labels.name.slice(1))]!
+      const { state = "delayed" } = labels
+      // Run again by id, it starts without its delay.
+      this.tasks.set(id, task = new Task(id, labels, state === "delayed" ? kind : { ...kind, delay: 0 }, this.now))
     }
     return task
   }
@@ -186,7 +189,7 @@ export class Model {
 
   // --- attempts ---
 
-  began(id: number, number: number, info: Labels, behaviour: Behaviour): Attempt {
+  began(id: number, number: number, info: Labels & { readonly state: TaskState }, behaviour: Behaviour): Attempt {
     this.note(`began ${id} attempt ${number}`)
     const task = this.taskOf(id, info)
     if (task.state === "gone") throw new Violation(2, `task ${id} began after its end`)

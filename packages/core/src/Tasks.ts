@@ -35,8 +35,8 @@ export interface Tasks<X = never> {
   /** As `TaskHandle.cancel`; false when there is no such task. */
   readonly cancel: (id: string) => Effect.Effect<boolean, X>
   /**
-   * Runs a failed task again with a fresh budget: in process a new submit, whose id it gives. None when there is no such
-   * failed task, no room, or the manager has stopped.
+   * Runs a failed task again with a fresh budget, without its delay: in process a new submit, whose id it gives. None
+   * when there is no such failed task, no room, or the manager has stopped.
    */
   readonly retry: (id: string) => Effect.Effect<Option.Option<string>, X>
 }

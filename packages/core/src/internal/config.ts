@@ -75,7 +75,7 @@ const checkRetry = (retry: TaskOptions["retry"]): void => {
   }
 }
 
-const whole = (name: string, value: number, minimum: number): number =>
+export const whole = (name: string, value: number, minimum: number): number =>
   Number.isSafeInteger(value) && value >= minimum
     ? value
     : invalid(name, `a whole number >= ${minimum}`, value)
@@ -94,6 +94,6 @@ const positive = (name: string, input: Duration.Input): number => {
   return value > 0 ? value : invalid(name, "a duration > 0", input)
 }
 
-const invalid = (name: string, expected: string, got: unknown): never => {
+export const invalid = (name: string, expected: string, got: unknown): never => {
   throw new InvalidOption(`${name}: expected ${expected}, got ${Formatter.format(got)}`)
 }

@@ -5,14 +5,19 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { TaskInfo } from "../TaskInfo.ts"
 import type { TaskFilter } from "../Tasks.ts"
-import { InvalidOption } from "./config.ts"
+import { invalid, whole } from "./config.ts"
 import type { Kernel } from "./kernel.ts"
 import { cancel, submitAgain } from "./submission.ts"
 import type { TaskRecord } from "./taskRecord.ts"
 
-const find = (kernel: Kernel, id: string): TaskRecord | undefined => {
+const numberOf = (id: string): number | undefined => {
   const number = Number(id)
-  return String(number) === id ? kernel.tasks.get(number) ?? kernel.failed.get(number) : undefined
+  return String(number) === id && number >= 0 && Number.isSafeInteger(number) ? number : undefined
+}
+
+const find = (kernel: Kernel, id: string): TaskRecord | undefined => {
+  const number = numberOf(id)
+  return number === undefined ? undefined : kernel.tasks.get(number) ?? kernel.failed.get(number)
 }
 
 export const get = (kernel: Kernel, id: string): Effect.Effect<Option.Option<TaskInfo>> =>
@@ -20,12 +25,11 @@ export const get = (kernel: Kernel, id: string): Effect.Effect<Option.Option<Tas
 
 export const list = (kernel: Kernel, filter: TaskFilter = {}): Effect.Effect<ReadonlyArray<TaskInfo>> =>
   Effect.sync(() => {
-    const { after, group, limit = 100, name, state } = filter
-    if (!Number.isSafeInteger(limit) || limit < 1) {
-      throw new InvalidOption(`limit: expected a whole number >= 1, got ${String(limit)}`)
-    }
+    const { after = "0", group, name, state } = filter
+    const limit = whole("limit", filter.limit ?? 100, 1)
+    const start = numberOf(after) ?? invalid("after", "an id of list", after)
     const matches = (record: TaskRecord): boolean =>
-      (after === undefined || record.id > Number(after)) &&
+      record.id > start &&
       (state === undefined || record.state === state) &&
       (name === undefined || record.name === name) &&
       (group === undefined || record.work?.options.group === group)
@@ -47,8 +51,9 @@ export const retryById = (kernel: Kernel, id: string): Effect.Effect<Option.Opti
   Effect.sync(() => {
     const failed = find(kernel, id)
     if (failed === undefined || failed.state !== "failed" || kernel.phase !== "running") return Option.none()
-    const work = failed.work!
-    const record = submitAgain(kernel, { ...work, submitter: { ...work.submitter, later: true } })
+    const { submitter, timing, ...work } = failed.work!
+    const again = { ...work, submitter: { ...submitter, later: true }, timing: timing && { ...timing, delay: 0 } }
+    const record = submitAgain(kernel, again)
     if (record === undefined) return Option.none()
     kernel.forgetFailed(failed)
     return Option.some(String(record.id))
