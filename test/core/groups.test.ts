@@ -363,6 +363,105 @@ describe("groups", () => {
       )
     }).pipe(manager({ workers: 1, capacity: 10, groupCapacity: 0 })))
 
+  describe("a task that submits into its own group", () => {
+    /** Counts what runs at once, a task that waits in a submit apart. */
+    const exclusive = () => {
+      const seen = { active: 0, most: 0, runs: 0 }
+      const enter = Effect.sync(() => {
+        seen.most = Math.max(seen.most, ++seen.active)
+      })
+      const leave = Effect.sync(() => void seen.active--)
+      const task = enter.pipe(
+        Effect.andThen(Effect.yieldNow),
+        Effect.andThen(Effect.sync(() => void seen.runs++)),
+        Effect.andThen(leave)
+      )
+      const apart = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.ensuring(Effect.andThen(leave, effect), enter)
+      return { seen, task, apart, enter, leave }
+    }
+
+    for (const [capacity, groupCapacity] of [[0, 0], [10, 0], [1, 1], [10, 1], [10, 3], [4, 10]] as const) {
+      for (const workers of [1, 2]) {
+        const places = `${workers} workers, ${capacity} places and ${groupCapacity} for the group`
+        it.effect(`does not wait for itself, and nothing of the group runs beside it, with ${places}`, () =>
+          Effect.gen(function*() {
+            const tasks = yield* TaskManager
+            const { apart, enter, leave, seen, task } = exclusive()
+            const parent = Effect.gen(function*() {
+              yield* enter
+              yield* times(10, () => Effect.andThen(apart(tasks.submit(task, g)), Effect.yieldNow))
+              yield* apart(tasks.run(task, g))
+              yield* leave
+            })
+            yield* tasks.run(parent, g)
+            yield* tasks.awaitIdle
+            assert.deepStrictEqual(seen, { active: 0, most: 1, runs: 11 })
+          }).pipe(manager({ workers, capacity, groupCapacity })))
+
+        it.effect(`may do so on every level, with ${places}`, () =>
+          Effect.gen(function*() {
+            const tasks = yield* TaskManager
+            let visited = 0
+            const visit = (depth: number): Effect.Effect<void> =>
+              Effect.gen(function*() {
+                visited++
+                if (depth > 0) yield* Effect.orDie(times(3, () => tasks.submit(visit(depth - 1), g)))
+              })
+            yield* tasks.submit(visit(4), g)
+            yield* tasks.awaitIdle
+            assert.strictEqual(visited, 1 + 3 + 9 + 27 + 81)
+          }).pipe(manager({ workers, capacity, groupCapacity })))
+
+        it.effect(`may do so in a task of another group that it runs, with ${places}`, () =>
+          Effect.gen(function*() {
+            const tasks = yield* TaskManager
+            const { seen, task } = exclusive()
+            const child = Effect.andThen(times(5, () => tasks.submit(task, g)), tasks.run(task, g))
+            yield* tasks.run(tasks.run(child, { group: "h" }), g)
+            yield* tasks.awaitIdle
+            assert.deepStrictEqual(seen, { active: 0, most: 1, runs: 6 })
+          }).pipe(manager({ workers, capacity, groupCapacity })))
+      }
+    }
+
+    it.effect("nor does it when its group's tasks fill the queue and it submits something else", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { seen, task } = exclusive()
+        yield* tasks.run(Effect.andThen(times(4, () => tasks.submit(task, g)), tasks.run(task)), g)
+        yield* tasks.awaitIdle
+        assert.strictEqual(seen.runs, 5)
+      }).pipe(manager({ workers: 1, capacity: 4, groupCapacity: 4 })))
+
+    it.effect("nor do two that submit into each other's", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { seen, task } = exclusive()
+        const pair = [["g", "h"], ["h", "g"]] as const
+        for (const [own, other] of pair) {
+          yield* tasks.submit(times(10, () => tasks.submit(task, { group: other })), { group: own })
+        }
+        yield* tasks.awaitIdle
+        assert.strictEqual(seen.runs, 20)
+      }).pipe(manager({ workers: 2, capacity: 10, groupCapacity: 1 })))
+
+    it.effect("goes on at once when its wait is interrupted", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const parent = Effect.gen(function*() {
+          yield* tasks.submit(Effect.sleep("1 hour"), g)
+          return yield* Effect.timeoutOption(tasks.submit(Effect.void, g), "1 second")
+        })
+        const handle = yield* tasks.submit(parent, g)
+        yield* TestClock.adjust("999 millis")
+        assert.strictEqual(yield* handle.state, "running")
+        yield* TestClock.adjust("1 millis")
+        assert.strictEqual(yield* handle.state, "completed")
+        yield* TestClock.adjust("1 hour")
+        yield* tasks.awaitIdle
+      }).pipe(manager({ workers: 1, capacity: 10, groupCapacity: 1 })))
+  })
+
   describe("with a delay", () => {
     it.effect("a delayed start leaves its group to the others until it is due, and then waits its turn", () =>
       Effect.gen(function*() {

@@ -69,9 +69,8 @@ export class Admission {
     return [...this.#all]
   }
 
-  withKey(key: string | undefined): ReadonlyArray<Suspended> {
-    const suspended = key === undefined ? undefined : this.#byKey.get(key)
-    return suspended === undefined ? [] : [...suspended]
+  withKey(key: string): ReadonlyArray<Suspended> {
+    return [...this.#byKey.get(key) ?? []]
   }
 
   /** True when somebody is in the line that this task would have to join. */

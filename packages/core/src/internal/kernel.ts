@@ -136,7 +136,9 @@ export class Kernel {
 
   laneOf(id: string): Lane {
     let lane = this.#lanes.get(id)
-    if (lane === undefined) this.#lanes.set(id, lane = new Lane(id))
+    if (lane === undefined) {
+      this.#lanes.set(id, lane = new Lane(id, Math.min(this.config.capacity, this.config.groupCapacity) > 0))
+    }
     lane.members++
     return lane
   }
@@ -160,7 +162,7 @@ export class Kernel {
   /** Accepts the task if there is room for it now, and nobody before it. */
   tryAccept(record: TaskRecord): boolean {
     if (this.admission.mustWait(record) || !this.#admissible(record, Infinity)) return false
-    this.#take(record, this.admission.withKey(record.key))
+    this.#take(record)
     this.advance()
     return true
   }
@@ -190,13 +192,17 @@ export class Kernel {
   }
 
   /** Accepts the task, into the queue or, when it may not wait there, on a worker, and gives it to suspended submits. */
-  #take(record: TaskRecord, claimants: ReadonlyArray<Suspended>): void {
-    for (const suspended of claimants) this.admission.withdraw(suspended)
-    const worker = record.startsDelayed || this.#hasPlace(record) ? undefined : this.#slot()
+  #take(record: TaskRecord, first?: Suspended, worker = this.#workerFor(record)): void {
+    const claimants = record.key === undefined ? first && [first] : this.admission.withKey(record.key)
+    claimants?.forEach((suspended) => this.admission.withdraw(suspended))
     this.#accept(record)
     // Before the answers, which may end the loan of the worker.
     if (worker !== undefined) this.#assign(record, worker)
-    for (const suspended of claimants) this.#give(suspended, record)
+    claimants?.forEach((suspended) => this.#give(suspended, record))
+  }
+
+  #workerFor(record: TaskRecord): Worker | undefined {
+    return record.startsDelayed || this.#hasPlace(record) ? undefined : this.#slot()
   }
 
   #accept(record: TaskRecord): void {
@@ -254,10 +260,7 @@ export class Kernel {
 
   #admit(): void {
     let first: Suspended | undefined
-    while ((first = this.admission.first(this.#letsIn)) !== undefined) {
-      const { record } = first
-      this.#take(record, record.key === undefined ? [first] : this.admission.withKey(record.key))
-    }
+    while ((first = this.admission.first(this.#letsIn)) !== undefined) this.#take(first.record, first)
   }
 
   #letsIn = ({ record, since }: Suspended): boolean => this.#admissible(record, since)
@@ -315,7 +318,17 @@ export class Kernel {
 
   #start = (record: TaskRecord, worker: Worker): boolean => {
     if (!this.#mayStart()) return false
+    if (record.id === 0) return this.#startSuspended(record.lane!.suspended!.peek()!, worker)
     if (!this.#expired(record)) this.#assign(record, worker)
+    return true
+  }
+
+  /** A submit of a group that may not wait, handed to the worker that its group is lent with. */
+  #startSuspended(suspended: Suspended, worker: Worker): boolean {
+    const { key } = suspended.record
+    if (this.#delayed >= this.config.maxDelayed) return this.#delayedIsFull()
+    if (key !== undefined && this.keys.running(key) !== undefined) return false
+    this.#take(suspended.record, suspended, worker)
     return true
   }
 

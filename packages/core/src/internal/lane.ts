@@ -11,6 +11,8 @@ import type { TaskRecord } from "./taskRecord.ts"
 
 export class Lane {
   readonly id: string
+  /** False when every task of the group has to be handed to a worker. */
+  readonly mayWait: boolean
   /** Tasks of the group that have not settled, delayed and suspended ones too: with the last of them the lane goes. */
   members = 0
   readonly holders: Array<TaskRecord> = []
@@ -22,13 +24,19 @@ export class Lane {
   /** Submits that wait for a place in this group; they stand apart and hold up nobody else. */
   suspended: Heap<Suspended> | undefined
 
-  constructor(id: string) {
+  constructor(id: string, mayWait: boolean) {
     this.id = id
+    this.mayWait = mayWait
   }
 
   /** Nobody of the group runs or is about to. */
   get free(): boolean {
     return this.holders.length === 0 && this.next === undefined && this.queue.peek() === undefined
+  }
+
+  /** The submit that could be handed a worker if the group were free. */
+  get nextSuspended(): TaskRecord | undefined {
+    return this.mayWait ? undefined : this.suspended?.peek()?.record
   }
 
   enter(record: TaskRecord, ready: StartQueue): void {

@@ -8,7 +8,7 @@
  * in whatever order they began.
  */
 import type { RunningTask, TaskRecord } from "./taskRecord.ts"
-import { dependsOn, nextTowards, noWaits, type Wait, waitsBehind, waitsBeyond } from "./waits.ts"
+import { dependsOn, nextInGroup, nextTowards, noWaits, type Wait, waitsBehind, waitsBeyond } from "./waits.ts"
 import { Worker } from "./worker.ts"
 
 /** The running tasks of one manager that wait. */
@@ -51,7 +51,7 @@ export class Lending {
   /** What was waited for has come. */
   finish(wait: Wait): void {
     this.#forget(wait)
-    if (needsNoWorker(wait.waiter)) return wait.goOn()
+    if (needsNoWorker(wait.waiter) && !lendsGroup(wait.waiter)) return wait.goOn()
     this.#over.add(wait)
     this.#advance()
   }
@@ -68,6 +68,7 @@ export class Lending {
     if (this.#over.size === 0) return none
     const waits: Array<Wait> = []
     for (const wait of this.#over) {
+      if (lendsGroup(wait.waiter)) continue
       if (!needsNoWorker(wait.waiter)) {
         if (!hasFreeWorker()) continue
         this.#overdraw(wait.waiter)
@@ -133,11 +134,23 @@ export class Lending {
       const next = home === this && target !== undefined ? nextTowards(target) : undefined
       if (next !== undefined) return next
     }
+    for (const wait of task.waits) {
+      if (wait.target !== undefined || wait.home !== this) continue
+      // The groups of those that do not go on before there is room: nothing else might make any.
+      for (const holder of [...this.#waiting, ...Array.from(this.#over, ({ waiter }) => waiter)]) {
+        const next = nextInGroup(holder, wait)
+        if (next !== undefined) return next
+      }
+    }
     return undefined
   }
 }
 
 const none: ReadonlyArray<Wait> = []
+
+/** Another task of its group runs meanwhile, and the two must not run at once. */
+const lendsGroup = ({ record, waits }: RunningTask): boolean =>
+  waits.size === 0 && record.lane !== undefined && record.lane.holders.at(-1) !== record
 
 const canLend = ({ record, worker }: RunningTask): boolean => worker.attends(record)
 

@@ -131,7 +131,7 @@ const waitForRoom = <A>(
     kernel.joinHolder(own)
     const waiter = record.work!.submitter.task
     if (own.answer !== undefined || waiter?.live !== true) return kernel.advance()
-    const wait = own.wait = new Wait(waiter, undefined, kernel.lending, () => kernel.wakeLater(own))
+    const wait = own.wait = new Wait(waiter, undefined, kernel.lending, () => kernel.wakeLater(own), record.lane)
     wait.begin()
     return Effect.sync(() => wait.abandon())
   })

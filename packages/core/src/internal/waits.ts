@@ -1,6 +1,7 @@
 /**
  * Which task waits for which, what a wait leads to, and when it would never end (law 13).
  */
+import type { Lane } from "./lane.ts"
 import type { Lending } from "./lending.ts"
 import type { RunningTask, TaskRecord } from "./taskRecord.ts"
 
@@ -11,12 +12,21 @@ export class Wait {
   /** Of the manager of the target, or of the submit. */
   readonly home: Lending
   readonly goOn: () => void
+  /** Of the submit. */
+  readonly lane: Lane | undefined
 
-  constructor(waiter: RunningTask, target: TaskRecord | undefined, home: Lending, goOn: () => void) {
+  constructor(
+    waiter: RunningTask,
+    target: TaskRecord | undefined,
+    home: Lending,
+    goOn: () => void,
+    lane?: Lane
+  ) {
     this.waiter = waiter
     this.target = target
     this.home = home
     this.goOn = goOn
+    this.lane = lane
   }
 
   begin(): void {
@@ -43,6 +53,9 @@ export function* waitsBehind(task: RunningTask, seen = new Set<RunningTask>()): 
     yield wait
     yield* waitsBeyond(wait, seen)
   }
+  // Its wait is over, and it waits for its worker.
+  const lentTo = task.waits.size === 0 && !task.overdrawn ? task.lentTo?.running : undefined
+  if (lentTo !== undefined) yield* waitsBehind(lentTo, seen)
 }
 
 /** The waits of what has to end before this one can. */
@@ -63,6 +76,16 @@ export const nextTowards = (target: TaskRecord): TaskRecord | undefined => {
   if (holder.running === undefined) return holder.queue && holder
   // The group is lent together with the worker, when its holder waits for this very task.
   for (const wait of waitsBehind(holder.running)) if (wait.target === record) return lane.queue.peek()
+  return undefined
+}
+
+/** What has to start next in the group of `holder`, which does not go on before there is room for the submit. */
+export const nextInGroup = (holder: RunningTask, wait: Wait): TaskRecord | undefined => {
+  const { lane } = holder.record
+  if (lane?.holders.at(-1) !== holder.record) return undefined
+  for (const behind of waitsBehind(holder)) {
+    if (behind === wait) return lane.queue.peek() ?? (lane === wait.lane ? lane.nextSuspended : undefined)
+  }
   return undefined
 }
 
