@@ -100,6 +100,7 @@ const report = (run: Run, sums: Sums, output: string, finished: boolean): string
 const next = `
 Look at next
   examples/checksums.ts                 what has just run
+  npx -y pnpm@12.21.0 run examples      webhooks to receivers that fail, hang and reset connections
   npx -y pnpm@12.21.0 start <folder>    your own files
   README.md                             the quick start, and which option is for which need`
 

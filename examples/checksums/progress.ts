@@ -1,5 +1,5 @@
 /** How far it is: a bar that is redrawn in place on a terminal, a few plain lines anywhere else. */
-import { Duration, Effect, Schedule } from "effect"
+import { Console, Duration, Effect, Schedule } from "effect"
 import { styleText } from "node:util"
 
 export interface Progress {
@@ -17,11 +17,11 @@ export const onTerminal = process.stderr.isTTY && process.env["TERM"] !== "dumb"
 /** Shows the progress on standard error until it is interrupted. */
 export const show = (progress: Effect.Effect<Progress>): Effect.Effect<unknown> =>
   onTerminal
-    ? Effect.map(progress, (now) => write(`\r${bar(now, process.stderr.columns || 80)}\x1b[K`)).pipe(
+    ? Effect.map(progress, (now) => draw(`\r${bar(now, process.stderr.columns || 80)}\x1b[K`)).pipe(
       Effect.repeat(Schedule.spaced("100 millis")),
-      Effect.ensuring(Effect.sync(() => write("\r\x1b[K")))
+      Effect.ensuring(Effect.sync(() => draw("\r\x1b[K")))
     )
-    : Effect.map(progress, (now) => write(`${parts(now).join("  ")}\n`)).pipe(
+    : Effect.flatMap(progress, (now) => Console.error(parts(now).join("  "))).pipe(
       // After 1, 2, 4, … seconds, then twice a minute: a log should not grow with the time.
       Effect.schedule(Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")]))
     )
@@ -53,4 +53,4 @@ const parts = ({ counted, done, failed, found, retries, seconds }: Progress): Ar
 
 export const number = (n: number): string => Math.round(n).toLocaleString("en-US")
 
-const write = (text: string): boolean => process.stderr.write(text)
+const draw = (text: string): boolean => process.stderr.write(text)
