@@ -169,13 +169,14 @@ const giveUp = (kernel: Kernel, running: RunningTask, defects: Cause.Cause<never
 
 const failedError = (kernel: Kernel, record: TaskRecord, defects: Cause.Cause<never>): TaskFailedError => {
   const attempts = record.failures!.toCause((failed) => failed.cause.reasons, "attempts")
+  const callers = callersError(record.work!.options.error)
   return withoutStack(() =>
     new TaskFailedError({
       id: String(record.id),
       task: record.name,
       attempts: record.attempts,
       duration: Duration.millis(kernel.timer.now() - record.admittedAt),
-      error: callersError(record.work!.options.error),
+      error: callers,
       cause: Cause.fromReasons([...attempts.reasons, ...defects.reasons])
     })
   )
