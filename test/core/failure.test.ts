@@ -71,7 +71,9 @@ describe("the one Cause of a failed task", () => {
             onFailed: (cause) => Effect.sync(() => seen.push(cause))
           })
         )
-        const gap = attempts > 16 ? [`Die ${attempts - 16} more attempts in between`] : []
+        const gap = attempts > 16
+          ? [`Die ${attempts - 16} more ${attempts === 17 ? "attempt" : "attempts"} in between`]
+          : []
         const first = range(1, Math.min(8, attempts))
         const last = range(Math.max(9, attempts - 7), attempts)
         const expected = (mark: (n: number) => string) => [...first.map(mark), ...gap, ...last.map(mark)]

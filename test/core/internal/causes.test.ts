@@ -28,7 +28,7 @@ describe("Capped", () => {
     for (let i = 1; i <= count; i++) items.add(i)
     return items
   }
-  const kept = (count: number) => messages(capped(count).toCause((item) => [Cause.makeFailReason(item)], "things"))
+  const kept = (count: number) => messages(capped(count).toCause((item) => [Cause.makeFailReason(item)], "thing"))
 
   it("keeps up to 16 items, in order", () => {
     for (const count of [0, 1, 8, 9, 15, 16]) {
@@ -37,7 +37,7 @@ describe("Capped", () => {
   })
 
   it("keeps the first 8 and the last 8 of more, and says how many it left out", () => {
-    assert.deepStrictEqual(kept(17), [1, 2, 3, 4, 5, 6, 7, 8, "Error: 1 more things in between", ...range(10, 17)])
+    assert.deepStrictEqual(kept(17), [1, 2, 3, 4, 5, 6, 7, 8, "Error: 1 more thing in between", ...range(10, 17)])
     assert.deepStrictEqual(kept(18), [1, 2, 3, 4, 5, 6, 7, 8, "Error: 2 more things in between", ...range(11, 18)])
     assert.deepStrictEqual(kept(5000).slice(8), ["Error: 4984 more things in between", ...range(4993, 5000)])
   })

@@ -168,7 +168,7 @@ const giveUp = (kernel: Kernel, running: RunningTask, defects: Cause.Cause<never
 }
 
 const failedError = (kernel: Kernel, record: TaskRecord, defects: Cause.Cause<never>): TaskFailedError => {
-  const attempts = record.failures!.toCause((failed) => failed.cause.reasons, "attempts")
+  const attempts = record.failures!.toCause((failed) => failed.cause.reasons, "attempt")
   const callers = callersError(record.work!.options.error)
   return withoutStack(() =>
     new TaskFailedError({

@@ -27,7 +27,8 @@ export class Capped<A> {
   /** One Cause of all that was kept; a `Die` between the first and the last says how many were left out. */
   toCause<E>(reasons: (item: A) => ReadonlyArray<Cause.Reason<E>>, noun: string): Cause.Cause<E> {
     const left = this.#count - this.#first.length - this.#last.length
-    const gap = left > 0 ? [Cause.makeDieReason(plainError(`${left} more ${noun} in between`))] : []
+    const nouns = left === 1 ? noun : `${noun}s`
+    const gap = left > 0 ? [Cause.makeDieReason(plainError(`${left} more ${nouns} in between`))] : []
     return Cause.fromReasons([...this.#first.flatMap(reasons), ...gap, ...this.#last.flatMap(reasons)])
   }
 }

@@ -443,7 +443,7 @@ export class Kernel {
         task: name,
         reason,
         attempts,
-        failures: failures?.toCause(markedReasons, "attempts") ?? Cause.empty
+        failures: failures?.toCause(markedReasons, "attempt") ?? Cause.empty
       })
     )
     this.settle(record, "aborted", error)

@@ -27,7 +27,7 @@ export const logFailed = (
 ): void => {
   const taken = record.runs > 0
   if (taken && !record.work!.submitter.debug) return
-  const attempts = record.failures!.toCause(markedReasons, "attempts")
+  const attempts = record.failures!.toCause(markedReasons, "attempt")
   const cause = Cause.fromReasons([headOf(error), ...attempts.reasons, ...defects.map(readable)])
   ofTask(
     kernel,

@@ -44,7 +44,7 @@ export class Shutdown {
     const report = this.#report = {
       stats,
       unfinished: unfinished.map(({ task }) => task),
-      cause: unfinished.length === 0 ? Option.none() : Option.some(errors.toCause((reason) => [reason], "tasks"))
+      cause: unfinished.length === 0 ? Option.none() : Option.some(errors.toCause((reason) => [reason], "task"))
     }
     logReport(this.#kernel, report)
     for (const listener of this.#listeners) listener(report)

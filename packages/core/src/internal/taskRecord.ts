@@ -204,7 +204,7 @@ export class RunningTask implements TaskInfo {
 
 /** The attempts' reasons, each with its attempt number. */
 const failuresOf = (record: TaskRecord): Cause.Cause<unknown> | undefined =>
-  record.failures?.toCause(markedReasons, "attempts")
+  record.failures?.toCause(markedReasons, "attempt")
 
 /** A snapshot; `wallOffset` turns the monotonic clock into the wall clock. */
 export const infoOf = (record: TaskRecord, wallOffset: number): TaskInfo => ({
