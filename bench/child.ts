@@ -11,4 +11,6 @@ process.on("message", async () => {
   globalThis.gc!()
   process.send!(await round())
 })
+// An ordinary exit, so that `--cpu-prof` writes its file.
+process.on("disconnect", () => process.exit())
 process.send!("ready")

@@ -2,8 +2,8 @@
 import { writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { parseArgs } from "node:util"
-import { benchmarks } from "./benchmarks.ts"
-import { markdown, text } from "./report.ts"
+import { type Benchmark, benchmarks } from "./benchmarks.ts"
+import { heading, markdown, text } from "./report.ts"
 import { type Block, run } from "./runner.ts"
 
 const help = `pnpm bench [words] [options]: measures @effect-tasks/core and what people use instead of it
@@ -51,16 +51,28 @@ const progress = (what: string): void => {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${what}`)
 }
 
+/** What looks broken is measured again, longer, before it counts: something else may have had the machine. */
+const measure = async (benchmark: Benchmark): Promise<ReadonlyArray<Block>> => {
+  const { quick } = options
+  const results = await run(benchmark, { rounds: quick ? 3 : 9, quick, progress })
+  if (!isBroken(results)) return results
+  return run(benchmark, { rounds: 9, quick, progress })
+}
+
+const isBroken = (blocks: ReadonlyArray<Block>): boolean =>
+  blocks.some(({ rows }) => rows.some(({ verdict }) => verdict === "broken"))
+
 const main = async (): Promise<void> => {
   const words = [...positionals, ...options.only.split(" ")]
   const chosen = benchmarks.filter(({ id, slow }) =>
-    words.every((word) => id.includes(word)) && (slow !== true || !options.quick)
+    words.every((word) => ` ${id}`.includes(` ${word}`)) && (slow !== true || !options.quick)
   )
   if (chosen.length === 0) fail(`There is no benchmark for "${words.join(" ").trim()}".`)
 
   const blocks: Array<Block> = []
+  if (!options.markdown) process.stdout.write(`${heading()}\n\n`)
   for (const benchmark of chosen) {
-    const results = await run(benchmark, { rounds: options.quick ? 3 : 9, quick: options.quick, progress })
+    const results = await measure(benchmark)
     progress("")
     blocks.push(...results)
     if (!options.markdown) { for (const block of results) process.stdout.write(`${text(block)}\n\n`) }
@@ -76,7 +88,7 @@ const main = async (): Promise<void> => {
   if (!options.markdown) {
     process.stdout.write(`goals: ${count("met")} met, ${count("missed")} missed, ${count("broken")} broken\n`)
   }
-  process.exitCode = count("broken") > 0 ? 1 : 0
+  process.exitCode = isBroken(blocks) ? 1 : 0
 }
 
 if (options.help) process.stdout.write(help)

@@ -6,20 +6,18 @@ import type { Block, Row } from "./runner.ts"
 type Cells = readonly [string, string, string, string, string, string]
 
 export const text = (block: Block): string => {
-  const width = [38, 9, 8, 10, 9]
   const lines = block.rows.map((row) => {
-    const [label, figure, spread, compared, goal, verdict] = cells(block, row)
-    const line = [
-      label.padEnd(width[0]!),
-      figure.padStart(width[1]!),
-      spread.padStart(width[2]!),
-      compared.padStart(width[3]!),
-      goal.padStart(width[4]!)
-    ]
-    return `  ${line.join(" ")}  ${colour(row.verdict, verdict)}`.trimEnd()
+    const [label, ...rest] = cells(block, row)
+    const verdict = rest.pop()!
+    return `${columns(`  ${label}`, rest)}  ${colour(row.verdict, verdict)}`.trimEnd()
   })
   return [styleText("bold", `${block.title} (${block.unit})`), ...lines].join("\n")
 }
+
+export const heading = (): string => columns("", ["figure", "spread", "compared", "goal"])
+
+const columns = (label: string, figures: ReadonlyArray<string>): string =>
+  `${label.padEnd(40)}${figures.map((figure) => figure.padStart(10)).join("")}`
 
 const colour = (verdict: Row["verdict"], text: string): string => {
   if (verdict === undefined) return text

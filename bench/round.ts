@@ -39,18 +39,20 @@ export const cost = async (work: () => Promise<unknown>): Promise<Cost> => {
   }
 }
 
-/** How much CPU the warm-up takes at least, and how much a round, in milliseconds. */
-const warmUp = 400
+/** How much CPU a round takes at least, in milliseconds. */
 const enough = 50
+
+/** The warm-up: until the compiler has seen enough, by time and by number of batches, or a long time has passed. */
+const isWarm = (millis: number, batches: number): boolean => (millis >= 400 && batches >= 4) || millis >= 1500
 
 /** Rounds of batches of `tasks` tasks; a batch tells how many tasks ran. */
 export const throughput = async (
   { tasks }: Pick<Setting, "tasks">,
   batch: (tasks: number) => Promise<number>
 ): Promise<Round> => {
-  const batches = async (atLeast: number): Promise<Figures> => {
+  const batches = async (isEnough: (millis: number, batches: number) => boolean): Promise<Figures> => {
     const sum = { wall: 0, main: 0, all: 0, tasks: 0 }
-    while (sum.main < atLeast) {
+    while (!isEnough(sum.main, sum.tasks / tasks)) {
       let ran = 0
       const { all, main, wall } = await cost(async () => {
         ran = await batch(tasks)
@@ -68,8 +70,8 @@ export const throughput = async (
       microsOfAllThreads: sum.all / sum.tasks * 1000
     }
   }
-  await batches(warmUp)
-  return () => batches(enough)
+  await batches(isWarm)
+  return () => batches((millis) => millis >= enough)
 }
 
 export const expectRan = (ran: number, tasks: number): void => {

@@ -3,8 +3,9 @@
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 import { join } from "node:path"
-import type { Benchmark, Contender, Figure, Goal, Unit } from "./benchmarks.ts"
+import type { Benchmark, Contender, Figure, Unit } from "./benchmarks.ts"
 import { type Figures, quantile, type Setting } from "./round.ts"
+import { type Goal, judge, type Verdict } from "./verdict.ts"
 
 /** The middle of all rounds, and the quarters around it. */
 interface Spread {
@@ -19,7 +20,7 @@ export interface Row {
   /** The subject's figure as a multiple of this one, or minus this one, taken round by round. */
   readonly compared: Spread | undefined
   readonly goal: Goal | undefined
-  readonly verdict: "met" | "missed" | "broken" | undefined
+  readonly verdict: Verdict | undefined
 }
 
 /** One block of the table. */
@@ -40,9 +41,8 @@ export interface Options {
 
 export const run = async (benchmark: Benchmark, options: Options): Promise<ReadonlyArray<Block>> => {
   const contenders = benchmark.contenders.filter(({ slow }) => slow !== true || !options.quick)
-  const measured = benchmark.once === true
-    ? await oneByOne(contenders, benchmark, options)
-    : await inTurns(contenders, benchmark, options)
+  const setting = options.quick ? { ...benchmark.setting, ...benchmark.quick } : benchmark.setting
+  const measured = await inTurns(contenders, setting, benchmark, options)
   return benchmark.figures.map((figure) => blockOf(benchmark.id, figure, contenders, measured))
 }
 
@@ -50,9 +50,11 @@ type Measured = ReadonlyArray<ReadonlyArray<Figures>>
 
 const inTurns = async (
   contenders: ReadonlyArray<Contender>,
-  { id, setting }: Benchmark,
-  { progress, rounds }: Options
+  setting: Setting,
+  { id, rounds: most = Infinity }: Benchmark,
+  { progress, ...options }: Options
 ): Promise<Measured> => {
+  const rounds = Math.min(most, options.rounds)
   const children: Array<ChildProcess> = []
   const measured: Array<Array<Figures>> = contenders.map(() => [])
   try {
@@ -66,26 +68,7 @@ const inTurns = async (
       }
     }
   } finally {
-    for (const child of children) child.kill()
-  }
-  return measured
-}
-
-const oneByOne = async (
-  contenders: ReadonlyArray<Contender>,
-  { id, setting }: Benchmark,
-  { progress }: Options
-): Promise<Measured> => {
-  const measured: Array<Array<Figures>> = []
-  for (const contender of contenders) {
-    progress(`${id}: ${contender.label}`)
-    const child = start(contender, setting)
-    try {
-      await answer(child, contender)
-      measured.push([await ask(child, contender)])
-    } finally {
-      child.kill()
-    }
+    for (const child of children) if (child.connected) child.disconnect()
   }
   return measured
 }
@@ -131,12 +114,6 @@ const blockOf = (id: string, figure: Figure, contenders: ReadonlyArray<Contender
 const comparison = {
   ratio: (subject: number, other: number): number => subject / other,
   difference: (subject: number, other: number): number => subject - other
-}
-
-const judge = ({ atLeast, atMost, guard }: Goal, value: number): "met" | "missed" | "broken" => {
-  if (atLeast === undefined ? value <= atMost! : value >= atLeast) return "met"
-  if (guard === undefined) return "missed"
-  return (atLeast === undefined ? value <= guard : value >= guard) ? "missed" : "broken"
 }
 
 const spread = (values: ReadonlyArray<number>): Spread => ({
