@@ -48,10 +48,8 @@ export const workerLoop = (kernel: Kernel, worker: Worker): Effect.Effect<void> 
 const turn = (kernel: Kernel, worker: Worker, maxOperations: number): Effect.Effect<unknown> => {
   worker.operations = 0
   while (worker.operations < maxOperations) {
-    kernel.release(worker)
-    const record = worker.task
+    const record = kernel.take(worker)
     if (record === undefined) return park(kernel, worker)
-    worker.task = undefined
     const rest = perform(kernel, record)
     if (rest !== undefined) return rest
   }
@@ -60,9 +58,8 @@ const turn = (kernel: Kernel, worker: Worker, maxOperations: number): Effect.Eff
 
 const park = (kernel: Kernel, worker: Worker): Effect.Effect<void> =>
   Effect.callback((resume) => {
-    // The fiber may have yielded since it was idle: it may have a task, or have had one that was taken back.
-    if (!worker.idle || kernel.phase === "stopped") return resume(Effect.void)
     worker.resume = () => resume(Effect.void)
+    if (!kernel.park(worker)) worker.wake()
   })
 
 const perform = (kernel: Kernel, record: TaskRecord): Rest => {

@@ -31,6 +31,9 @@ import { Timer } from "./timer.ts"
 import { WakeUps } from "./wakeUps.ts"
 import { Worker } from "./worker.ts"
 
+/** Who may take any task: a free worker, or one lent by a task that waits for room. */
+type Taker = "free" | Worker
+
 /** What the modules above do when the kernel says so. */
 export interface Reactions {
   readonly named: (counters: NameCounters) => void
@@ -76,7 +79,10 @@ export class Kernel {
   readonly #agenda = new Agenda()
   readonly #rate: RateLimit | undefined
   readonly #wakeUps: WakeUps
-  readonly #idle: Array<Worker> = []
+  /** Tasks that a free worker is about to take: whichever is awake first, so that none overtakes another. */
+  readonly #starting = new StartQueue()
+  #free = 0
+  readonly #parked: Array<Worker> = []
   /** Settled tasks whose end has not been told yet. */
   #toTell: Array<TaskRecord> = []
   #submitted = 0
@@ -179,7 +185,7 @@ export class Kernel {
 
   #canHandOver({ key, lane }: TaskRecord, since: number): boolean {
     const next = this.#ready.peek()
-    return this.#slot() !== undefined && (next === undefined || since < next.rank) && this.#mayStart() &&
+    return this.#taker() !== undefined && (next === undefined || since < next.rank) && this.#mayStart() &&
       (lane === undefined || lane.free) && (key === undefined || this.keys.running(key) === undefined)
   }
 
@@ -192,17 +198,17 @@ export class Kernel {
   }
 
   /** Accepts the task, into the queue or, when it may not wait there, on a worker, and gives it to suspended submits. */
-  #take(record: TaskRecord, first?: Suspended, worker = this.#workerFor(record)): void {
+  #take(record: TaskRecord, first?: Suspended, taker = this.#takerFor(record)): void {
     const claimants = record.key === undefined ? first && [first] : this.admission.withKey(record.key)
     claimants?.forEach((suspended) => this.admission.withdraw(suspended))
     this.#accept(record)
     // Before the answers, which may end the loan of the worker.
-    if (worker !== undefined) this.#assign(record, worker)
+    if (taker !== undefined) this.#assign(record, taker)
     claimants?.forEach((suspended) => this.#give(suspended, record))
   }
 
-  #workerFor(record: TaskRecord): Worker | undefined {
-    return record.startsDelayed || this.#hasPlace(record) ? undefined : this.#slot()
+  #takerFor(record: TaskRecord): Taker | undefined {
+    return record.startsDelayed || this.#hasPlace(record) ? undefined : this.#taker()
   }
 
   #accept(record: TaskRecord): void {
@@ -243,11 +249,11 @@ export class Kernel {
     this.#advancing = true
     const over = this.lending.takeOver(this.#hasFreeWorker)
     if (this.admission.size > 0) this.#admit()
-    let worker: Worker | undefined
-    while ((worker = this.#slot()) !== undefined) {
+    let taker: Taker | undefined
+    while ((taker = this.#taker()) !== undefined) {
       const record = this.#nextToStart()
       if (record === undefined) break
-      this.#assign(record, worker)
+      this.#assign(record, taker)
       if (this.admission.size > 0) this.#admit()
     }
     if (this.lending.active) this.lending.lend(this.#start)
@@ -290,12 +296,11 @@ export class Kernel {
     this.#wakeUps.add(() => suspended.wake?.())
   }
 
-  /** A worker that may take any task: an idle one, or one lent by a task that waits for room. */
-  #slot(): Worker | undefined {
-    return this.#hasFreeWorker() ? this.#idle.at(-1) : this.lending.forAnyTask
+  #taker(): Taker | undefined {
+    return this.#hasFreeWorker() ? "free" : this.lending.forAnyTask
   }
 
-  #hasFreeWorker = (): boolean => this.#idle.length > this.lending.overdraft
+  #hasFreeWorker = (): boolean => this.#free - this.#starting.size > this.lending.overdraft
 
   #mayStart(): boolean {
     return !this.paused && !this.cut && (this.#rate === undefined || this.#rate.freeAt <= this.timer.now())
@@ -332,22 +337,23 @@ export class Kernel {
     return true
   }
 
-  #assign(record: TaskRecord, worker: Worker): void {
+  #assign(record: TaskRecord, taker: Taker): void {
     record.queue!.remove(record)
     this.#move(record, record.counters.states.running)
-    record.running = new RunningTask(record, worker)
     if (record.key !== undefined) this.keys.started(record, record.key)
     if (record.lane !== undefined) {
       record.lane.started(record)
       this.admission.laneChanged(record.lane)
     }
     this.#rate?.start(this.timer.now())
-    worker.task = worker.current = record
-    if (worker.idle) {
-      worker.idle = false
-      this.#idle.pop()
+    if (taker === "free") {
+      if (this.#starting.size === 0 && this.#parked.length > 0) this.#wakeUps.add(this.#wakeWorkers)
+      this.#starting.push(record)
+    } else {
+      record.running = new RunningTask(record, taker)
+      taker.task = taker.current = record
+      if (taker.resume !== undefined) this.#wakeUps.add(taker.wakeForTask)
     }
-    if (worker.resume !== undefined) this.#wakeUps.add(worker.wakeForTask)
   }
 
   #tell(): void {
@@ -367,7 +373,7 @@ export class Kernel {
       for (const listener of listeners) listener()
     }
     // Whoever was told may have submitted something, and begun the shutdown.
-    if (this.phase === "draining" && this.isIdle && this.#idle.length === this.workers.length) {
+    if (this.phase === "draining" && this.isIdle && this.#free === this.workers.length) {
       this.phase = "stopped"
       this.graceAt = this.#warnAt = Infinity
       this.timer.set(Infinity)
@@ -377,20 +383,41 @@ export class Kernel {
 
   // --- workers ---
 
-  /** The worker has nothing to do, unless `advance` finds it something at once. */
-  release(worker: Worker): void {
-    worker.current = worker.task
-    if (worker.task !== undefined) this.advance()
-    // Again, since whoever is told of an end may hand the worker a task and take it back.
-    while (!worker.idle && worker.task === undefined) {
+  /** The next task of a worker that has ended its last one; undefined when it may go to sleep. */
+  take(worker: Worker): TaskRecord | undefined {
+    const lent = worker.task
+    if (lent === undefined && !worker.idle) {
+      worker.current = undefined
       worker.idle = true
-      this.#idle.push(worker)
-      this.advance()
+      this.#free++
     }
+    worker.task = undefined
+    this.advance()
+    const record = lent ?? this.#starting.peek()
+    if (record === undefined) return undefined
+    if (lent === undefined) {
+      this.#starting.remove(record)
+      worker.idle = false
+      this.#free--
+      record.running = new RunningTask(record, worker)
+    }
+    worker.current = record
+    return record
+  }
+
+  /** False when the worker has to look again, since its fiber may have yielded after it looked. */
+  park(worker: Worker): boolean {
+    if (this.#starting.size > 0 || this.phase === "stopped") return false
+    this.#parked.push(worker)
+    return true
+  }
+
+  #wakeWorkers = (): void => {
+    while (this.#starting.size > 0 && this.#parked.length > 0) this.#parked.pop()!.wake()
   }
 
   retire(): void {
-    for (const worker of this.workers) worker.wake()
+    for (const worker of this.#parked.splice(0)) worker.wake()
   }
 
   /** The worker attends to its suspended task (again), and may be lent. */
@@ -488,10 +515,7 @@ export class Kernel {
   #takeBack(worker: Worker): void {
     worker.task = undefined
     worker.current = worker.attending
-    if (worker.attending !== undefined) return this.lending.repay(worker.attending.running!)
-    if (worker.resume === undefined) return
-    worker.idle = true
-    this.#idle.push(worker)
+    if (worker.attending !== undefined) this.lending.repay(worker.attending.running!)
   }
 
   #keep(record: TaskRecord): void {

@@ -15,6 +15,7 @@ export class StartQueue {
   #first: TaskRecord | undefined
   #last: TaskRecord | undefined
   #outOfOrder: Heap<TaskRecord> | undefined
+  size = 0
 
   peek(): TaskRecord | undefined {
     const early = this.#outOfOrder?.peek()
@@ -23,6 +24,7 @@ export class StartQueue {
 
   push(record: TaskRecord): void {
     record.queue = this
+    this.size++
     if (this.#last === undefined) {
       this.#first = this.#last = record
     } else if (startsBefore(record, this.#last)) {
@@ -37,6 +39,7 @@ export class StartQueue {
 
   remove(record: TaskRecord): void {
     record.queue = undefined
+    this.size--
     if (record.heapIndex >= 0) return this.#outOfOrder!.remove(record)
     if (record.previous === undefined) this.#first = record.next
     else record.previous.next = record.next

@@ -68,16 +68,19 @@ export function* waitsBeyond({ target }: Wait, seen = new Set<RunningTask>()): G
 /** What has to start next so that `target` comes to its end; undefined when something else has to happen first. */
 export const nextTowards = (target: TaskRecord): TaskRecord | undefined => {
   const record = firstOfKey(target)
-  const { lane, queue } = record
-  if (queue === undefined) return undefined
+  const { lane } = record
+  if (!mayBeNext(record)) return undefined
   const holder = lane?.holders.at(-1)
   if (lane === undefined || holder === record) return record
   if (holder === undefined) return lane.next
-  if (holder.running === undefined) return holder.queue && holder
+  if (holder.running === undefined) return mayBeNext(holder) ? holder : undefined
   // The group is lent together with the worker, when its holder waits for this very task.
   for (const wait of waitsBehind(holder.running)) if (wait.target === record) return lane.queue.peek()
   return undefined
 }
+
+/** Not one that a free worker is about to take. */
+const mayBeNext = ({ queue, state }: TaskRecord): boolean => queue !== undefined && state !== "running"
 
 /** What has to start next in the group of `holder`, which does not go on before there is room for the submit. */
 export const nextInGroup = (holder: RunningTask, wait: Wait): TaskRecord | undefined => {
