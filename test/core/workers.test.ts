@@ -33,7 +33,7 @@ describe("workers", () => {
       yield* tasks.pause
       yield* Effect.forEach(count(5_000), () => tasks.submit(Effect.sync(() => ended++)))
       yield* tasks.resume
-      while (ended === 0) yield* Effect.yieldNow
+      yield* Effect.repeat(Effect.yieldNow, { until: () => ended > 0 })
       assert.isBelow(ended, 5_000)
       yield* tasks.awaitIdle
     }).pipe(Effect.provide(TaskManager.layer({ workers: 1, capacity: 5_000 }))))

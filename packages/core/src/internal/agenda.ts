@@ -16,6 +16,10 @@ export class Agenda {
   readonly #delayed = new Heap<TaskRecord>((a, b) => a.dueAt < b.dueAt || (a.dueAt === b.dueAt && a.id < b.id))
   readonly #deadlines = new Heap<Deadline>((a, b) => a.at < b.at)
 
+  get isEmpty(): boolean {
+    return this.#delayed.size === 0 && this.#deadlines.size === 0
+  }
+
   get nextAt(): number {
     return Math.min(this.#delayed.peek()?.dueAt ?? Infinity, this.#deadlines.peek()?.at ?? Infinity)
   }

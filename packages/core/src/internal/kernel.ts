@@ -573,6 +573,8 @@ export class Kernel {
   // --- time ---
 
   #arm(): void {
+    const nothingIsTimed = this.#agenda.isEmpty && this.#rate === undefined && this.graceAt === Infinity
+    if (nothingIsTimed && !this.timer.isSet) return
     let at = Math.min(this.#agenda.nextAt, this.cut ? this.#warnAt : this.graceAt)
     if (
       this.#rate !== undefined && !this.paused &&

@@ -55,57 +55,66 @@ const perName = (name: string, id: string): string => `${name.length}:${name}${i
 
 const stopped = Exit.fail(new TaskManagerStoppedError())
 
-/** How a caller holds the task that it gets, accepted or joined, and what it makes of it. */
-interface Claim<A> {
+/** How a caller holds the task that it gets, accepted or joined, what it makes of it, and what it does without room. */
+interface Claim<A, E> {
   readonly hold: Hold
   readonly take: (kernel: Kernel, record: TaskRecord) => A
+  readonly whenFull: (kernel: Kernel, record: TaskRecord) => Effect.Effect<A, E>
 }
 
-const claimHandle: Claim<Handle> = { hold: "submits", take: (kernel, record) => new Handle(kernel, record) }
+const handleOf = (kernel: Kernel, record: TaskRecord): Handle => new Handle(kernel, record)
 
-const claimRun: Claim<TaskRecord> = { hold: "runs", take: (_, record) => record }
+const toSubmit: Claim<Handle, TaskManagerStoppedError> = {
+  hold: "submits",
+  take: handleOf,
+  whenFull: (kernel, record) => Effect.uninterruptibleMask((restore) => waitForRoom(kernel, record, toSubmit, restore))
+}
 
-/** Accepts or joins at once; otherwise does what `whenFull` says. */
+const toTry: Claim<Handle, QueueFullError> = {
+  hold: "submits",
+  take: handleOf,
+  whenFull: (kernel, record) => {
+    kernel.discard(record)
+    return Effect.fail(new QueueFullError({ capacity: kernel.config.capacity }))
+  }
+}
+
+/** Accepts or joins at once; otherwise does what the claim says. */
 const admit = <A, E>(
   kernel: Kernel,
   effect: AnyEffect,
   options: TaskOptions | undefined,
-  { hold, take }: Claim<A>,
-  whenFull: (record: TaskRecord) => Effect.Effect<A, E>
+  claim: Claim<A, E>
 ): Effect.Effect<A, E | TaskManagerStoppedError> =>
   Effect.withFiber((fiber): Effect.Effect<A, E | TaskManagerStoppedError> => {
     if (kernel.phase !== "running") return stopped
     const record = prepare(kernel, fiber, effect, options)
     const holder = record.key === undefined ? undefined : kernel.keys.holder(record.key)
-    if (holder === undefined && !kernel.tryAccept(record)) return whenFull(record)
+    if (holder === undefined && !kernel.tryAccept(record)) return claim.whenFull(kernel, record)
     if (holder !== undefined) kernel.discard(record)
     const task = holder ?? record
-    task[hold]++
-    return Exit.succeed(take(kernel, task))
+    task[claim.hold]++
+    return Exit.succeed(claim.take(kernel, task))
   })
 
 export const submit = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
-  admit(
-    kernel,
-    effect,
-    options,
-    claimHandle,
-    (record) => Effect.uninterruptibleMask((restore) => waitForRoom(kernel, record, claimHandle, restore))
-  )
+  admit(kernel, effect, options, toSubmit)
 
 export const trySubmit = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
-  admit(kernel, effect, options, claimHandle, (record) => {
-    kernel.discard(record)
-    return Effect.fail(new QueueFullError({ capacity: kernel.config.capacity }))
-  })
+  admit(kernel, effect, options, toTry)
 
 export const run = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(
-      admit(kernel, effect, options, claimRun, (record) => waitForRoom(kernel, record, claimRun, restore)),
+  Effect.uninterruptibleMask((restore) => {
+    const toRun: Claim<TaskRecord, TaskManagerStoppedError> = {
+      hold: "runs",
+      take: (_, record) => record,
+      whenFull: (_, record) => waitForRoom(kernel, record, toRun, restore)
+    }
+    return Effect.flatMap(
+      admit(kernel, effect, options, toRun),
       (record) => Effect.onExit(restore(join(kernel, record)), () => letGo(kernel, record, "runs"))
     )
-  )
+  })
 
 /** The last holder of a task ends it. */
 const letGo = (kernel: Kernel, record: TaskRecord, hold: Hold): Effect.Effect<void> => {
@@ -119,7 +128,7 @@ const letGo = (kernel: Kernel, record: TaskRecord, hold: Hold): Effect.Effect<vo
 const waitForRoom = <A>(
   kernel: Kernel,
   record: TaskRecord,
-  { hold, take }: Claim<A>,
+  { hold, take }: Claim<A, TaskManagerStoppedError>,
   restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
 ): Effect.Effect<A, TaskManagerStoppedError> => {
   let suspended: Suspended | undefined

@@ -29,6 +29,10 @@ export class Timer {
     return this.#clock.currentTimeMillisUnsafe()
   }
 
+  get isSet(): boolean {
+    return this.#at !== Infinity
+  }
+
   /** Wakes at `at` or, when it is set for an earlier time, then, to be set again. `Infinity` switches it off. */
   set(at: number): void {
     if (at >= this.#at && at !== Infinity) return
