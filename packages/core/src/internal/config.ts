@@ -2,6 +2,7 @@
  * Options of managers and submits, checked and with their defaults.
  */
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Formatter from "effect/Formatter"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -43,6 +44,10 @@ export const resolveConfig = (options: TaskManagerOptions): ManagerConfig => {
 export const graceMillis = (input: Duration.Input): number => {
   const value = millis("gracePeriod", input)
   return value >= 0 ? value : invalid("gracePeriod", "a duration >= 0", input)
+}
+
+export const checkTask = (task: unknown): void => {
+  if (!Effect.isEffect(task)) throw new InvalidOption(`task: expected an Effect, got ${typeof task}`)
 }
 
 /** Checks a submit's options and resolves its durations. */

@@ -10,7 +10,7 @@ import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { TaskOptions } from "../TaskOptions.ts"
-import { InvalidOption, resolveTiming } from "./config.ts"
+import { checkTask, InvalidOption, resolveTiming } from "./config.ts"
 import type { Kernel } from "./kernel.ts"
 import { logScheduleFailed } from "./log.ts"
 import { submit } from "./submission.ts"
@@ -24,6 +24,7 @@ export const recurring = (
   options: TaskOptions = {}
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function*() {
+    checkTask(task)
     resolveTiming(options)
     if (!Schedule.isSchedule(schedule)) throw new InvalidOption("schedule: expected a Schedule")
     if (kernel.phase !== "running") return

@@ -10,7 +10,7 @@ import type { TaskHandle, TaskOutcome } from "../TaskHandle.ts"
 import { CurrentTask, type TaskState } from "../TaskInfo.ts"
 import type { TaskOptions } from "../TaskOptions.ts"
 import type { Suspended } from "./admission.ts"
-import { InvalidOption, resolveTiming } from "./config.ts"
+import { checkTask, resolveTiming } from "./config.ts"
 import type { Kernel } from "./kernel.ts"
 import { submitterOf } from "./submitter.ts"
 import { type AnyEffect, type Hold, RunningTask, TaskRecord, type Work } from "./taskRecord.ts"
@@ -25,7 +25,7 @@ const prepare = (
   effect: AnyEffect,
   options: TaskOptions = noOptions
 ): TaskRecord => {
-  if (!Effect.isEffect(effect)) throw new InvalidOption(`task: expected an Effect, got ${typeof effect}`)
+  checkTask(effect)
   const timing = options === noOptions ? undefined : resolveTiming(options)
   return recordOf(kernel, { effect, options, submitter: submitterOf(fiber), timing })
 }
