@@ -385,14 +385,17 @@ describe("a wait that is interrupted", () => {
   it.effect("does so too in the turn in which its worker is lent", () =>
     Effect.gen(function*() {
       const tasks = yield* TaskManager
-      yield* tasks.submit(Effect.gen(function*() {
+      const outer = yield* tasks.submit(Effect.gen(function*() {
         const handle = yield* tasks.submit(Effect.sleep("1 second"))
         yield* Effect.sleep(1)
         const join = yield* Effect.forkChild(handle.join, { startImmediately: true })
         yield* Fiber.interrupt(join)
+        return "outer"
       }))
+      const joined = yield* Effect.forkChild(outer.join)
       yield* quiet
       yield* after(1)
+      assert.strictEqual(yield* ended(joined), "outer")
       const fiber = yield* Effect.forkChild(tasks.run(Effect.succeed("x")))
       yield* quiet
       assert.isUndefined(fiber.pollUnsafe())
@@ -486,7 +489,30 @@ describe("a wait that is interrupted", () => {
 })
 
 describe("a waiting task goes on", () => {
-  it.effect("with another worker when its own is still lent", () =>
+  it.effect("with the next free worker when its own is still lent, which then takes nothing else", () =>
+    Effect.gen(function*() {
+      const tasks = yield* TaskManager
+      let wentOn = false
+      yield* tasks.submit(Effect.sleep("1 second"))
+      yield* tasks.submit(Effect.gen(function*() {
+        yield* tasks.submit(Effect.sleep("1 hour")) // waits until this task's worker is lent, and makes room
+        yield* tasks.submit(Effect.void)
+        wentOn = true
+        yield* Effect.sleep("1 second")
+      }))
+      yield* quiet
+      yield* after(999)
+      assert.isFalse(wentOn)
+      yield* after(1)
+      assert.isTrue(wentOn)
+      yield* after(999)
+      const { completed, running, waiting } = yield* tasks.stats
+      assert.deepStrictEqual([completed, running, waiting], [1, 2, 1])
+      yield* after(1)
+      assert.strictEqual((yield* tasks.stats).completed, 3)
+    }).pipe(Effect.provide(manager({ workers: 2, capacity: 1 }))))
+
+  it.effect("at once when it waits for something else too", () =>
     Effect.gen(function*() {
       const tasks = yield* TaskManager
       yield* tasks.submit(Effect.sleep("1 second"))
@@ -498,6 +524,22 @@ describe("a waiting task goes on", () => {
       assert.strictEqual(yield* race.join, "fast")
       assert.strictEqual((yield* tasks.stats).aborted, 1)
     }).pipe(Effect.provide(manager({ workers: 2 }))))
+
+  it.effect("and a fiber that an attempt has left behind lends nothing", () =>
+    Effect.gen(function*() {
+      const tasks = yield* TaskManager
+      const late = yield* tasks.submit(Effect.void, { delay: "2 seconds" })
+      let attempts = 0
+      const leaves = Effect.andThen(Effect.forkDetach(late.join), Effect.andThen(Effect.sleep(1), Effect.fail("again")))
+      yield* tasks.submit(Effect.suspend(() => ++attempts === 1 ? leaves : Effect.sleep("10 seconds")), {
+        retry: Schedule.spaced("1 second")
+      })
+      yield* quiet
+      yield* after(11_000)
+      assert.deepStrictEqual([attempts, yield* late.state], [2, "delayed"])
+      yield* after(1)
+      assert.strictEqual(yield* late.state, "completed")
+    }).pipe(Effect.provide(manager({ workers: 1 }))))
 
   it.effect("at once when it is cancelled, and its worker finishes what it was lent to", () =>
     Effect.gen(function*() {
