@@ -130,60 +130,80 @@ describe("isolation", () => {
       }).pipe(Effect.provide(single)))
   }
 
-  const endings: Record<string, [Effect.Effect<unknown, unknown, Scope.Scope>, ReadonlyArray<string>]> = {
-    "throws": [Effect.sync(thrower("task")), ["Die"]],
-    "throws while it is built": [Effect.suspend(thrower("task")), ["Die"]],
-    "throws in a generator": [Effect.gen(thrower("task")), ["Die"]],
-    "rejects": [Effect.promise(() => Promise.reject(new Error("rejected"))), ["Die"]],
-    "overflows the stack": [
-      Effect.sync(function overflow(): number {
-        return 1 + overflow()
-      }),
-      ["Die"]
-    ],
-    "gives no Effect": [Effect.suspend(() => 1 as never), ["Die"]],
-    "interrupts itself": [Effect.interrupt, ["Interrupt"]],
-    "interrupts its own fiber": [
-      Effect.withFiber((fiber) => Effect.andThen(Effect.sync(() => fiber.interruptUnsafe()), Effect.never)),
-      ["Interrupt"]
-    ],
-    "is interrupted by its child": [
-      Effect.withFiber((fiber) => Effect.andThen(Effect.forkChild(Fiber.interrupt(fiber)), Effect.never)),
-      ["Interrupt"]
-    ],
-    "joins an interrupted fiber": [
-      Effect.gen(function*() {
-        const fiber = yield* Effect.forkChild(Effect.never)
-        yield* Fiber.interrupt(fiber)
-        return yield* Fiber.join(fiber)
-      }),
-      ["Interrupt"]
-    ],
-    "fails, with a finalizer that dies": [Effect.ensuring(Effect.fail("body"), Effect.die("finalizer")), [
-      "Die",
-      "Die"
-    ]],
-    "succeeds, with a finalizer that dies": [Effect.addFinalizer(() => Effect.die("finalizer")), ["Die"]],
-    "closes its own scope": [
-      Effect.andThen(
-        Effect.flatMap(Effect.scope, (scope) => Scope.close(scope as Scope.Closeable, Exit.void)),
-        Effect.fail("boom")
-      ),
-      ["Fail"]
-    ],
-    "fails with no reason at all": [Effect.failCause(Cause.empty), []],
-    "fails and dies": [Effect.failCause(Cause.combine(Cause.fail("a"), Cause.die("b"))), ["Fail", "Die"]],
-    "fails and is interrupted": [
-      Effect.failCause(Cause.combine(Cause.fail("a"), Cause.interrupt(1))),
-      ["Fail", "Interrupt"]
-    ]
+  const die = (name: string) => Effect.addFinalizer(() => Effect.die(name))
+  const endings: Record<string, Effect.Effect<unknown, unknown, Scope.Scope>> = {
+    "throws": Effect.sync(thrower("task")),
+    "throws while it is built": Effect.suspend(thrower("task")),
+    "throws in a generator": Effect.gen(thrower("task")),
+    "rejects": Effect.promise(() => Promise.reject(new Error("rejected"))),
+    "overflows the stack": Effect.sync(function overflow(): number {
+      return 1 + overflow()
+    }),
+    "gives no Effect": Effect.suspend(() => 1 as never),
+    "fails with no reason at all": Effect.failCause(Cause.empty),
+    "fails and dies": Effect.failCause(Cause.combine(Cause.fail("a"), Cause.die("b"))),
+    "fails and is interrupted": Effect.failCause(Cause.combine(Cause.fail("a"), Cause.interrupt(1))),
+    "interrupts itself": Effect.interrupt,
+    "interrupts its own fiber": Effect.withFiber((fiber) =>
+      Effect.andThen(Effect.sync(() => fiber.interruptUnsafe()), Effect.never)
+    ),
+    "is interrupted by its child": Effect.withFiber((fiber) =>
+      Effect.andThen(Effect.forkChild(Fiber.interrupt(fiber)), Effect.never)
+    ),
+    "joins an interrupted fiber": Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(Effect.never)
+      yield* Fiber.interrupt(fiber)
+      return yield* Fiber.join(fiber)
+    }),
+    "dies in ensuring after it failed": Effect.ensuring(Effect.fail("body"), Effect.die("finalizer")),
+    "dies in its finalizer": die("finalizer"),
+    "dies in its finalizer after it failed": Effect.andThen(die("finalizer"), Effect.fail("body")),
+    "dies in its finalizer after it died": Effect.andThen(die("finalizer"), Effect.die("body")),
+    "dies in its finalizer after it interrupted itself": Effect.andThen(die("finalizer"), Effect.interrupt),
+    "dies in two finalizers": Effect.andThen(die("last"), Effect.andThen(die("first"), Effect.fail("body"))),
+    "throws in its finalizer": Effect.andThen(Effect.addFinalizer(thrower("finalizer")), Effect.fail("body")),
+    "interrupts itself in its finalizer": Effect.addFinalizer(() => Effect.interrupt),
+    "closes its own scope": Effect.flatMap(
+      Effect.scope,
+      (scope) => Effect.andThen(Scope.close(scope as Scope.Closeable, Exit.void), Effect.fail("body"))
+    )
   }
 
-  for (const [name, [task, tags]] of Object.entries(endings)) {
-    it.effect(`a task that ${name} fails alone`, () =>
+  /** What a reason is, without what differs from run to run. */
+  const plain = (reason: Cause.Reason<unknown>): ReadonlyArray<unknown> =>
+    Cause.isInterruptReason(reason)
+      ? [reason._tag]
+      : [reason._tag, String(Cause.isFailReason(reason) ? reason.error : reason.defect)]
+
+  for (const [name, task] of Object.entries(endings)) {
+    it.effect(`a task that ${name} fails alone, with the cause that Effect.scoped gives it`, () =>
       Effect.gen(function*() {
+        const exit = yield* Fiber.await(yield* Effect.forkDetach(Effect.scoped(task)))
+        assert.isTrue(Exit.isFailure(exit))
         const reasons = reasonsOf(yield* outcomeOf(task))
-        assert.deepStrictEqual(reasons.map((reason) => reason._tag), [...tags])
+        assert.deepStrictEqual(reasons.map(plain), Exit.isFailure(exit) ? exit.cause.reasons.map(plain) : [])
+      }).pipe(Effect.provide(single)))
+  }
+
+  for (
+    const [name, options] of Object.entries({
+      "a finalizer": {},
+      "the error option": { error: () => Fiber.getCurrent()!.interruptUnsafe() }
+    })
+  ) {
+    it.effect(`${name} that interrupts the fiber it finds itself in does not meet the worker`, () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const task = Effect.andThen(
+          Effect.addFinalizer(() => {
+            Fiber.getCurrent()!.interruptUnsafe()
+            return Effect.void
+          }),
+          Effect.fail("x")
+        )
+        yield* (yield* tasks.submit(task, options)).await
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(yield* tasks.run(Effect.succeed("next")), "next")
       }).pipe(Effect.provide(single)))
   }
 
@@ -208,7 +228,7 @@ describe("isolation", () => {
           () => Effect.exit(tasks.run(Effect.andThen(Effect.yieldNow, Effect.fail(failure))))
         )
       }
-      for (const [task] of Object.values(endings)) {
+      for (const task of Object.values(endings)) {
         yield* Effect.forEach(Array.from({ length: workers }), () => Effect.exit(tasks.run(Effect.scoped(task))), {
           concurrency: workers
         })

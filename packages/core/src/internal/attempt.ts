@@ -34,15 +34,18 @@ type Rest = Effect.Effect<void> | undefined
 
 const asEffect = (rest: () => Rest): Effect.Effect<void> => Effect.suspend(() => rest() ?? Effect.void)
 
-/** One worker: takes what the kernel hands it, until the manager has stopped. */
+/**
+ * One worker: takes what the kernel hands it, until the manager has stopped. Nothing that a task does to the fiber it
+ * finds itself in ends it.
+ */
 export const workerLoop = (kernel: Kernel, worker: Worker): Effect.Effect<void> =>
-  Effect.withFiber((fiber) =>
+  Effect.uninterruptible(Effect.withFiber((fiber) =>
     Effect.whileLoop({
       while: () => kernel.phase !== "stopped",
       body: () => turn(kernel, worker, fiber.cache.maxOpsBeforeYield),
       step: () => {}
     })
-  )
+  ))
 
 /** Tasks that end synchronously are performed without a step of the worker's fiber, which yields as if they were its own. */
 const turn = (kernel: Kernel, worker: Worker, maxOperations: number): Effect.Effect<unknown> => {
@@ -71,9 +74,12 @@ const perform = (kernel: Kernel, record: TaskRecord): Rest => {
   const scope = Scope.makeUnsafe()
   const context = Context.add(contextOf(running), Scope.Scope, scope)
   return onWorker(kernel, running, context, attempt, (exit) => {
-    const finalizers = Scope.closeUnsafe(scope, exit)
-    if (finalizers === undefined) return conclude(kernel, running, exit)
-    const closed = Effect.onExit(exit, () => finalizers)
+    if (scope.state._tag === "Empty") {
+      Scope.closeUnsafe(scope, exit)
+      return conclude(kernel, running, exit)
+    }
+    // In a fiber of the task, since the finalizer that closing begins with may do to its fiber what it likes.
+    const closed = Effect.onExit(exit, () => Scope.close(scope, exit))
     // Uninterruptible from its first step on: even before it a fiber may yield, and an interruption come.
     return onWorker(kernel, running, context, closed, (exit) => conclude(kernel, running, exit), uninterruptible)
   })
@@ -249,10 +255,8 @@ const attendTo = <A, E>(
     }
     substituted = true
     kernel.lending.substitute(running)
-    Effect.runForkWith(kernel.context)(Effect.andThen(
-      asEffect(() => then(exit)),
-      Effect.sync(() => kernel.advance())
-    ))
+    const conclusion = Effect.andThen(asEffect(() => then(exit)), Effect.sync(() => kernel.advance()))
+    Effect.runForkWith(kernel.context)(conclusion, uninterruptible)
   }
   return attend
 }
