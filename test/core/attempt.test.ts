@@ -1,6 +1,6 @@
 import { CurrentTask, TaskManager, type TaskManagerOptions } from "@effect-tasks/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Layer, Logger, Metric, References, Schedule, type Scope, Tracer } from "effect"
+import { Cause, Clock, Duration, Effect, Layer, Logger, Metric, References, Schedule, type Scope, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 
 const layer = (options?: TaskManagerOptions) => Layer.merge(TaskManager.layer(options), Logger.layer([]))
@@ -88,6 +88,33 @@ describe("an attempt", () => {
         assert.deepStrictEqual([log.slice(2), yield* handle.state], [["child ended"], "failed"])
       }).pipe(Effect.provide(manager)))
   }
+
+  it.effect("is told what failed before", () =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const task = Effect.gen(function*() {
+        const { attempts, cause } = yield* CurrentTask
+        seen.push(cause?.reasons.map((reason) => Cause.isFailReason(reason) && String(reason.error)))
+        return yield* Effect.fail(`error ${attempts}`)
+      })
+      yield* (yield* TaskManager.submit(task, { retry: Schedule.recurs(2) })).await
+      assert.deepStrictEqual(seen, [
+        undefined,
+        ["Error: attempt 1: error 1"],
+        ["Error: attempt 1: error 1", "Error: attempt 2: error 2"]
+      ])
+    }).pipe(Effect.provide(manager)))
+
+  it.live("that fails at once and for ever leaves the process its timers, and can be cancelled", () =>
+    Effect.gen(function*() {
+      let attempts = 0
+      const handle = yield* TaskManager.submit(Effect.suspend(() => Effect.fail(++attempts)), {
+        retry: Schedule.forever
+      })
+      yield* Effect.sleep("20 millis")
+      assert.isTrue(yield* handle.cancel)
+      assert.isAbove(attempts, 100)
+    }).pipe(Effect.provide(manager)))
 
   it.effect("leaves no fiber of an earlier one behind", () =>
     Effect.gen(function*() {
