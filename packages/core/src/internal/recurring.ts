@@ -39,6 +39,8 @@ export const recurring = (
     )
     const fiber = yield* Effect.forkScoped(loop)
     const stop = () => fiber.interruptUnsafe()
+    // The shutdown may have begun since this fiber looked.
+    if (kernel.phase !== "running") return stop()
     kernel.drainListeners.add(stop)
     fiber.addObserver(() => kernel.drainListeners.delete(stop))
   })
