@@ -6,6 +6,8 @@ import type { WorldOptions } from "./world.ts"
 
 export interface Program {
   readonly world: WorldOptions
+  /** Who watches: a reader of the events, a tracer, a logger that wants debug entries. */
+  readonly watched?: { readonly events?: true; readonly spans?: true; readonly debug?: true }
   readonly manager: ManagerSpec
   /** What all tasks of one kind have in common; a task's name tells its kind. */
   readonly kinds: ReadonlyArray<Kind>
@@ -64,7 +66,8 @@ export type Op =
   | { readonly op: "sleep" | "deaf"; readonly millis: number }
   | { readonly op: "submit" | "trySubmit" | "run"; readonly task: TaskSpec; readonly giveUp?: number }
   | { readonly op: "await" | "join" | "cancel" | "retry"; readonly of: number; readonly giveUp?: number }
-  | { readonly op: "pause" | "resume" }
+  | { readonly op: "schedule"; readonly task: TaskSpec; readonly every: number; readonly times: number }
+  | { readonly op: "pause" | "resume" | "close" }
   | { readonly op: "awaitIdle"; readonly giveUp?: number }
   | { readonly op: "shutdown"; readonly grace?: number; readonly giveUp?: number }
   | { readonly op: "correctClock"; readonly millis: number }
@@ -85,8 +88,13 @@ class Generator {
     const kinds = this.#some(1, 4, () => this.#kind())
     return {
       world: {
-        yields: this.#random.pick([0, 0.02, 0.1, 0.25, 0.4]),
+        yields: this.#random.pick([0, 0.02, 0.1, 0.3, 0.6]),
         late: this.#random.pick([0, 0, 0, 3])
+      },
+      watched: {
+        ...this.#maybe(0.25, () => ({ events: true })),
+        ...this.#maybe(0.25, () => ({ spans: true })),
+        ...this.#maybe(0.25, () => ({ debug: true }))
       },
       manager: this.#manager(),
       kinds,
@@ -163,8 +171,13 @@ class Generator {
     }
     if (roll < 0.08) return { op: "pause" }
     if (roll < 0.18) return { op: "resume" }
+    if (roll < 0.19) return { op: "close" }
     if (roll < 0.2) return { op: "awaitIdle", ...this.#giveUp() }
-    if (roll < 0.22) return { op: "correctClock", millis: this.#random.pick([-5000, -1, 3, 100_000]) }
+    if (roll < 0.25 && this.#budget > 0) {
+      this.#budget -= 3
+      return { op: "schedule", task: this.#task(kinds), every: this.#millis() + 1, times: 1 + this.#random.below(3) }
+    }
+    if (roll < 0.27) return { op: "correctClock", millis: this.#random.pick([-5000, -1, 3, 100_000]) }
     return this.#taskOp(kinds)
   }
 

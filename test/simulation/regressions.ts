@@ -13,10 +13,6 @@ export interface Regression {
 const world = { yields: 0.25, late: 0 }
 const manager = { workers: 1, capacity: 0, groupCapacity: 1, maxDelayed: 10, gracePeriod: 0, keepFailed: 1 }
 const task = { kind: 0, attempts: [{ does: [], ends: "succeeds" }] } as const
-const finalized = {
-  kind: 0,
-  attempts: [{ does: [], ends: "never", finalizer: { millis: 1, dies: false } }]
-} as const
 const busy = {
   op: "submit",
   task: { kind: 0, group: "a", attempts: [{ does: [{ op: "sleep", millis: 5 }], ends: "succeeds" }] }
@@ -74,16 +70,6 @@ export const regressions: ReadonlyArray<Regression> = [
     program: { world, manager, kinds: [{}], clients: [[{ op: "trySubmit", task }]] }
   },
   {
-    title: "an interruption that comes when the finalizers are about to run does not keep them from running",
-    seed: 33,
-    program: {
-      world,
-      manager,
-      kinds: [{}],
-      clients: [[{ op: "submit", task: finalized }], [{ op: "sleep", millis: 1 }, { op: "shutdown" }]]
-    }
-  },
-  {
     title: "a worker that loses its task before it slept is free again",
     seed: 551_074_713,
     program: {
@@ -123,6 +109,16 @@ export const regressions: ReadonlyArray<Regression> = [
       manager: { ...manager, capacity: 1, gracePeriod: 1000, rate: { limit: 1, window: 11 } },
       kinds: [{}],
       clients: [[{ op: "submit", task }, { op: "awaitIdle" }, { op: "submit", task }]]
+    }
+  },
+  {
+    title: "a recurring submit that begins while the manager stops leaves no timer",
+    seed: 123,
+    program: {
+      world,
+      manager,
+      kinds: [{}],
+      clients: [[{ op: "schedule", task, every: 21, times: 2 }, { op: "sleep", millis: 1 }], [{ op: "shutdown" }]]
     }
   }
 ]

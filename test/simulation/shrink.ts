@@ -1,6 +1,7 @@
 /**
  * Makes a program that breaks a law smaller, as long as the smaller one breaks the same law under some schedule.
  */
+import type { Violation } from "./model.ts"
 import type { Kind, Program } from "./program.ts"
 import { type Run, simulate } from "./simulation.ts"
 
@@ -32,10 +33,12 @@ export const shrink = (failure: Failure, seconds: number): Failure => {
 const fails = (program: Program, { run: { violation }, seed: first }: Failure): Failure | undefined => {
   for (let seed = first; seed < first + schedules; seed++) {
     const run = simulate(program, seed)
-    if (run.violation?.law === violation?.law) return { program, seed, run }
+    if (kindOf(run.violation) === kindOf(violation)) return { program, seed, run }
   }
   return undefined
 }
+
+const kindOf = (violation: Violation | undefined): string | undefined => violation?.message.replaceAll(/\d+/g, "n")
 
 /** What a program means without; everything else in it is needed. */
 const optional = new Set([
@@ -82,6 +85,8 @@ const smaller = (program: Program): Array<Program> => {
   }
   // SAFETY: each part is rebuilt with what it was made of.
   visit(program.clients, (clients) => ({ ...program, clients }) as Program)
+  const { watched: _, ...unwatched } = program
+  if (program.watched !== undefined) found.push({ size: 0, program: unwatched })
   for (const [i, kind] of program.kinds.entries()) {
     // Tasks name their kind by its place, so it keeps that.
     visit(kind, (part) => ({ ...program, kinds: program.kinds.with(i, part as Kind) }))

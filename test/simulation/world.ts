@@ -11,10 +11,7 @@ import { Clock, Context, Duration, Effect, Metric, Random, Scheduler } from "eff
 import { SeededRandom } from "./random.ts"
 
 export interface WorldOptions {
-  /**
-   * Probability of a forced yield before each operation of a fiber. Going on after a yield is an operation too: from a
-   * half on, nothing would ever get anywhere.
-   */
+  /** Probability of a forced yield before each operation of a fiber, below 1. */
   readonly yields: number
   /** Timers come up to this many milliseconds late. */
   readonly late: number
@@ -22,6 +19,8 @@ export interface WorldOptions {
 
 interface Sleeper {
   readonly at: number
+  /** Of the clock, as opposed to a program's own sleep. */
+  readonly timer: boolean
   readonly wake: () => void
 }
 
@@ -54,8 +53,9 @@ export class World {
     return this.#fibers
   }
 
-  get sleepers(): number {
-    return this.#sleepers.size
+  /** Timers that are set on the clock. */
+  get timers(): number {
+    return Array.from(this.#sleepers).filter(({ timer }) => timer).length
   }
 
   get steps(): number {
@@ -120,7 +120,9 @@ export class World {
 
   readonly #scheduler: Scheduler.Scheduler = {
     executionMode: "async",
-    shouldYield: () => this.#random.chance(this.#options.yields),
+    // Never before a fiber has done anything in its turn: Effect's own scheduler does not, and a fiber that is interrupted
+    // before it has begun would begin all the same.
+    shouldYield: (fiber) => fiber.currentOpCount > 1 && this.#random.chance(this.#options.yields),
     makeDispatcher: () => ({
       // Nothing may depend on priorities, so they are not kept: what runs next is anybody's guess.
       scheduleTask: (task) => void this.#runnable.push(task),
@@ -137,15 +139,21 @@ export class World {
     currentTimeNanos: Effect.sync(() => this.#clock.currentTimeNanosUnsafe()),
     monotonicTimeNanosUnsafe: () => BigInt(Math.round(this.#now * 1e6)),
     monotonicTimeNanos: Effect.sync(() => this.#clock.monotonicTimeNanosUnsafe()),
-    sleep: (duration) => {
-      const millis = Duration.toMillis(duration)
-      if (millis <= 0) return Effect.yieldNow
-      if (!Number.isFinite(millis)) return Effect.never
-      return Effect.callback((resume) => {
-        const sleeper = { at: this.#now + millis, wake: () => resume(Effect.void) }
-        this.#sleepers.add(sleeper)
-        return Effect.sync(() => void this.#sleepers.delete(sleeper))
-      })
-    }
+    sleep: (duration) => this.#sleep(Duration.toMillis(duration), true)
+  }
+
+  /** A program's sleep, which does not count as a timer. */
+  sleep(millis: number): Effect.Effect<void> {
+    return this.#sleep(millis, false)
+  }
+
+  #sleep(millis: number, timer: boolean): Effect.Effect<void> {
+    if (millis <= 0) return Effect.yieldNow
+    if (!Number.isFinite(millis)) return Effect.never
+    return Effect.callback((resume) => {
+      const sleeper: Sleeper = { at: this.#now + millis, timer, wake: () => resume(Effect.void) }
+      this.#sleepers.add(sleeper)
+      return Effect.sync(() => void this.#sleepers.delete(sleeper))
+    })
   }
 }
