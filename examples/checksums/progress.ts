@@ -16,15 +16,19 @@ export const onTerminal = process.stderr.isTTY && process.env["TERM"] !== "dumb"
 
 /** Shows the progress on standard error until it is interrupted. */
 export const show = (progress: Effect.Effect<Progress>): Effect.Effect<unknown> =>
-  onTerminal
-    ? Effect.map(progress, (now) => draw(`\r${bar(now, process.stderr.columns || 80)}\x1b[K`)).pipe(
-      Effect.repeat(Schedule.spaced("100 millis")),
-      Effect.ensuring(Effect.sync(() => draw("\r\x1b[K")))
-    )
-    : Effect.flatMap(progress, (now) => Console.error(parts(now).join("  "))).pipe(
-      // After 1, 2, 4, … seconds, then twice a minute: a log should not grow with the time.
-      Effect.schedule(Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")]))
-    )
+  onTerminal ? redraw(progress) : print(progress)
+
+const redraw = (progress: Effect.Effect<Progress>) =>
+  Effect.map(progress, (now) => write(`\r${bar(now, process.stderr.columns || 80)}\x1b[K`)).pipe(
+    Effect.repeat(Schedule.spaced("100 millis")),
+    Effect.ensuring(Effect.sync(() => write("\r\x1b[K")))
+  )
+
+/** After 1, 3, 7, 15 and 31 seconds, then twice a minute: a log should not grow with the time. */
+export const print = (progress: Effect.Effect<Progress>) =>
+  Effect.flatMap(progress, (now) => Console.error(parts(now).join("  "))).pipe(
+    Effect.schedule(Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")]))
+  )
 
 /** At most `columns - 1` wide, so that the cursor stays in its line. */
 export const bar = (progress: Progress, columns: number): string => {
@@ -53,4 +57,4 @@ const parts = ({ counted, done, failed, found, retries, seconds }: Progress): Ar
 
 export const number = (n: number): string => Math.round(n).toLocaleString("en-US")
 
-const draw = (text: string): boolean => process.stderr.write(text)
+const write = (text: string): boolean => process.stderr.write(text)

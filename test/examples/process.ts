@@ -43,9 +43,9 @@ export const run = (command: string, args: ReadonlyArray<string>, cwd: string, e
 
 /** Waits for what a process of its own does. */
 export const until = async (condition: () => boolean): Promise<void> => {
-  const end = performance.now() + 30_000
+  const end = performance.now() + 60_000
   while (!condition()) {
-    if (performance.now() > end) throw new Error(`waited for 30 s: ${condition.toString()}`)
+    if (performance.now() > end) throw new Error(`waited for 60 s: ${condition.toString()}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }

@@ -29,7 +29,7 @@ const stopEarly = async (signal: NodeJS.Signals, seed: number) => {
   return await ended
 }
 
-describe("webhooks", { timeout: 60_000 }, () => {
+describe("webhooks", { timeout: 120_000 }, () => {
   it("retries what may pass and nothing else, and keeps the order of each receiver", async () => {
     using folder = temporaryFolder()
     const { exit, stderr, stdout } = await run(node, [script], folder.path)
