@@ -218,6 +218,16 @@ describe("a failure that run takes to its caller", () => {
       })
     ))
 
+  it.effect("is told once when task after task took it", () =>
+    logged((entries) =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const inner = tasks.run(tasks.run(Effect.fail("x"), { name: "inner" }), { name: "middle" })
+        yield* (yield* tasks.submit(inner, { name: "outer" })).await
+        assert.deepStrictEqual(entries.map(({ annotations, level }) => [level, annotations.task]), [["Error", "outer"]])
+      })
+    ))
+
   it.effect("joined or awaited by a handle is still an error: the handle may be dropped", () =>
     logged((entries) =>
       Effect.gen(function*() {

@@ -1,6 +1,6 @@
 import { CurrentTask, TaskManager, type TaskManagerOptions, type TaskOptions } from "@effect-tasks/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Context, Duration, Effect, Fiber, Layer, Logger, Random, Schedule, Stream } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Layer, Logger, Random, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
 
 type Retry = NonNullable<TaskOptions<number>["retry"]>
@@ -173,6 +173,43 @@ describe("retry", () => {
       assert.strictEqual(yield* attemptsOf({ times: 0 }), 1)
       assert.strictEqual(yield* attemptsOf(Schedule.recurs(3)), 4)
       assert.strictEqual(yield* attemptsOf(Schedule.recurs(0)), 1)
+    }).pipe(Effect.provide(manager)))
+
+  it.effect("an error is retried whatever it is", () =>
+    Effect.gen(function*() {
+      for (const error of [undefined, null, false, 0, NaN, "", [], Cause.Done()]) {
+        let attempts = 0
+        const task = Effect.suspend(() => {
+          attempts++
+          return Effect.fail<unknown>(error)
+        })
+        yield* (yield* TaskManager.submit(task, { retry: { times: 2, schedule: Schedule.forever } })).await
+        assert.strictEqual(attempts, 3)
+      }
+    }).pipe(Effect.provide(manager)))
+
+  it.effect("a bad policy dies at the submit, which names it", () =>
+    Effect.gen(function*() {
+      const bad: ReadonlyArray<[options: unknown, message: string]> = [
+        [{ retry: null }, "retry: expected a Schedule or retry options, got null"],
+        [{ retry: 3 }, "retry: expected a Schedule or retry options, got 3"],
+        [{ retry: { times: -1 } }, "retry.times: expected a whole number >= 0, got -1"],
+        [{ retry: { times: 0.5 } }, "retry.times: expected a whole number >= 0, got 0.5"],
+        [{ retry: { times: NaN } }, "retry.times: expected a whole number >= 0, got NaN"],
+        [{ retry: { schedule: "1 second" } }, "retry.schedule: expected a Schedule, got \"1 second\""],
+        [{ retry: { while: true } }, "retry.while: expected a function, got true"],
+        [{ retry: { until: "busy" } }, "retry.until: expected a function, got \"busy\""],
+        [{ error: "no mail" }, "error: expected a function, got \"no mail\""],
+        [{ onFailed: 1 }, "onFailed: expected a function, got 1"]
+      ]
+      for (const [options, message] of bad) {
+        const exit = yield* Effect.exit(TaskManager.submit(Effect.void, options as TaskOptions<never>))
+        assert.deepStrictEqual(
+          Exit.isFailure(exit) &&
+            exit.cause.reasons.map((reason) => Cause.isDieReason(reason) && String(reason.defect)),
+          [`InvalidOption: ${message}`]
+        )
+      }
     }).pipe(Effect.provide(manager)))
 
   it.effect("the policy reads the typed error", () =>

@@ -62,6 +62,8 @@ export const resolveTiming = (options: TaskOptions): Timing | undefined => {
     invalid("priority", "a finite number", options.priority)
   }
   checkRetry(options.retry)
+  callable("error", options.error)
+  callable("onFailed", options.onFailed)
   const { delay, timeToLive, timeToStart } = options
   if (delay === undefined && timeToStart === undefined && timeToLive === undefined) return undefined
   return {
@@ -78,6 +80,8 @@ const checkRetry = (retry: TaskOptions["retry"]): void => {
   if (retry.schedule !== undefined && !Schedule.isSchedule(retry.schedule)) {
     invalid("retry.schedule", "a Schedule", retry.schedule)
   }
+  callable("retry.while", retry.while)
+  callable("retry.until", retry.until)
 }
 
 export const whole = (name: string, value: number, minimum: number): number =>
@@ -87,6 +91,10 @@ export const whole = (name: string, value: number, minimum: number): number =>
 
 const text = (name: string, value: string | undefined): void => {
   if (value !== undefined && typeof value !== "string") invalid(name, "a string", value)
+}
+
+const callable = (name: string, value: unknown): void => {
+  if (value !== undefined && typeof value !== "function") invalid(name, "a function", value)
 }
 
 const millis = (name: string, input: Duration.Input): number => {
