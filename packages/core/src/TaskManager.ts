@@ -146,11 +146,8 @@ const managerClass = <Self>() => <const Id extends string>(id: Id): ManagerClass
     schedule: (task, schedule, options) => key.use((tasks) => tasks.schedule(task, schedule, options)),
     make,
     layer: (options) => options === undefined ? layer : layerOf(options),
-    layerTest: (options) =>
-      Layer.effect(
-        key,
-        Effect.tap(make({ capacity: 10_000, gracePeriod: 0, ...options }), (tasks) => tasks.pause)
-      )
+    layerTest: ({ capacity = 10_000, gracePeriod = 0, ...options } = {}) =>
+      Layer.effect(key, Effect.tap(make({ ...options, capacity, gracePeriod }), (tasks) => tasks.pause))
   }
   return Object.assign(key, statics)
 }
