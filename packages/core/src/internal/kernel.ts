@@ -601,6 +601,8 @@ export class Kernel {
   /** Takes nothing new. What is due before the end of the grace period still runs. */
   drain(gracePeriod: number): void {
     const now = this.timer.now()
+    // First, since the manager may stop while the listeners are told.
+    this.graceAt = Math.min(this.graceAt, now + gracePeriod)
     if (this.phase === "running") {
       this.phase = "draining"
       this.paused = false
@@ -610,7 +612,6 @@ export class Kernel {
         this.#answer(suspended, Exit.fail(new TaskManagerStoppedError()))
       }
     }
-    this.graceAt = Math.min(this.graceAt, now + gracePeriod)
     for (const record of this.#agenda.dueFrom(this.graceAt)) this.#end(record, "shutdown")
     if (this.graceAt <= now) this.#cutOff(now)
     this.advance()
