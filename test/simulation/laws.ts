@@ -10,6 +10,7 @@ import { type Attempt, type Call, type Model, type Snapshot, type Task, Violatio
 export class Laws {
   readonly #model: Model
   #last: Snapshot
+  #inProgress = 0
   /** Calls of `resume` that have been seen to have worked. */
   #resumes = 0
   /** Submits that were suspended at the last rest, in their order. */
@@ -115,8 +116,9 @@ export class Laws {
   #bounds(before: Snapshot, { stats, tasks }: Snapshot): void {
     const { capacity, groupCapacity, maxDelayed, workers } = this.#model.program.manager
     atMost(1, "waiting", stats.waiting, capacity)
-    // Attempts in progress are those that the step before has seen: the last one may just have become a retry.
-    atMost(1, "delayed", stats.delayed, maxDelayed + capacity + Math.max(stats.running, before.stats.running))
+    // The attempts that were in progress when the last task was admitted: each may have become a retry since.
+    if (stats.submitted > before.stats.submitted) this.#inProgress = Math.max(stats.running, before.stats.running)
+    atMost(1, "delayed", stats.delayed, maxDelayed + capacity + this.#inProgress)
     const stillFull = Math.min(before.stats.delayed, stats.delayed) >= maxDelayed
     const left = [...before.tasks].some(([id, { state }]) => state === "delayed" && tasks.get(id)?.state !== "delayed")
     if (stillFull && !left && stats.submitted > before.stats.submitted) {

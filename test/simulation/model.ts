@@ -26,6 +26,10 @@ const labelsOf = ({ group, key, kind }: TaskSpec): Labels => ({ name: `k${kind}`
 
 const sameLabels = (a: Labels, b: Labels): boolean => a.name === b.name && a.key === b.key && a.group === b.group
 
+/** Whether a submit with these labels may have come to hold the task: by its key it joins one of another group too. */
+export const mayHold = (labels: Labels, task: Labels): boolean =>
+  labels.name === task.name && labels.key === task.key && (task.key !== undefined || labels.group === task.group)
+
 /** One submit of whatever verb, from its call to its answer; of `schedule`, all its submits. */
 export interface Call {
   readonly number: number
@@ -218,7 +222,7 @@ export class Model {
     call.state = "accepted"
     this.note(`answered ${id}`)
     const task = this.taskOf(id, call.labels)
-    if (task.name !== call.labels.name || task.key !== call.labels.key) {
+    if (!mayHold(call.labels, task)) {
       throw new Violation(0, `a submit was answered with somebody else's task ${id}`)
     }
     task.age ??= call.age
@@ -361,7 +365,7 @@ export class Model {
   /** Whether a submit of this task may have been interrupted while it was accepted, or the last `run` that holds it. */
   #mayBeForsaken(task: Task): boolean {
     return this.calls.some(({ labels, state, verb }) =>
-      verb !== "trySubmit" && (state === "given up" || state === "open") && sameLabels(labels, task)
+      verb !== "trySubmit" && (state === "given up" || state === "open") && mayHold(labels, task)
     )
   }
 }

@@ -13,6 +13,7 @@ export interface Regression {
 const world = { yields: 0.25, late: 0 }
 const manager = { workers: 1, capacity: 0, groupCapacity: 1, maxDelayed: 10, gracePeriod: 0, keepFailed: 1 }
 const task = { kind: 0, attempts: [{ does: [], ends: "succeeds" }] } as const
+const deaf = { kind: 0, attempts: [{ does: [{ op: "deaf", millis: 1 }], ends: "succeeds" }] } as const
 const busy = {
   op: "submit",
   task: { kind: 0, group: "a", attempts: [{ does: [{ op: "sleep", millis: 5 }], ends: "succeeds" }] }
@@ -119,6 +120,18 @@ export const regressions: ReadonlyArray<Regression> = [
       manager,
       kinds: [{}],
       clients: [[{ op: "schedule", task, every: 21, times: 2 }, { op: "sleep", millis: 1 }], [{ op: "shutdown" }]]
+    }
+  },
+  {
+    title: "a manager that stops when its recurring submits do leaves no timer",
+    seed: 701_980_697,
+    program: {
+      world: { yields: 0.02, late: 0 },
+      manager: { ...manager, gracePeriod: 1000 },
+      kinds: [{}],
+      clients: [
+        [{ op: "schedule", task, every: 1, times: 2 }, { op: "submit", task: deaf }, { op: "join", of: 0 }]
+      ]
     }
   }
 ]

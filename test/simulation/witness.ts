@@ -3,7 +3,7 @@
  */
 import type { ShutdownReport, TaskEvent, TaskFailedError, TaskStats } from "@effect-tasks/core"
 import { Cause, Context, ErrorReporter, Logger, type LogLevel, References, Tracer } from "effect"
-import { type Call, type Model, type Task, Violation } from "./model.ts"
+import { type Call, mayHold, type Model, type Task, Violation } from "./model.ts"
 import type { Program } from "./program.ts"
 
 interface Entry {
@@ -97,10 +97,8 @@ export class Witness {
   }
 
   /** A live `run` takes the failure to its caller. */
-  #mayBeTaken({ group, key, name }: Task): boolean {
-    return this.#model.calls.some(({ labels, verb }) =>
-      verb === "run" && labels.name === name && labels.key === key && labels.group === group
-    )
+  #mayBeTaken(task: Task): boolean {
+    return this.#model.calls.some(({ labels, verb }) => verb === "run" && mayHold(labels, task))
   }
 
   #tellsAll({ attempts, current, id, kind, name }: Task, { call, cause }: Entry): void {
