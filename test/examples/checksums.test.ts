@@ -20,8 +20,9 @@ import {
 } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
+import { stripVTControlCharacters } from "node:util"
 import { fromText, sha256 } from "../../examples/checksums/files.ts"
-import { bar, print } from "../../examples/checksums/progress.ts"
+import { bar as colouredBar, print } from "../../examples/checksums/progress.ts"
 import { example, run, start, temporaryFolder, until } from "./process.ts"
 
 const script = example("checksums")
@@ -221,7 +222,7 @@ describe("checksums", { timeout: 120_000 }, () => {
       return stdout.slice(stdout.indexOf("\r"), stdout.indexOf("Stopped")).split("\r")
     }
     const [wide, narrow] = await Promise.all([
-      onTerminal(80, { NO_COLOR: undefined, FORCE_COLOR: undefined }),
+      onTerminal(80, { NO_COLOR: undefined }),
       onTerminal(24, { NO_COLOR: "1" })
     ])
     const bars = wide.filter((frame) => frame.includes("20/21 files"))
@@ -276,6 +277,7 @@ describe("sha256", () => {
 })
 
 describe("bar", () => {
+  const bar = (...args: Parameters<typeof colouredBar>) => stripVTControlCharacters(colouredBar(...args))
   const progress = { done: 1_234, found: 2_468, counted: true, retries: 5, failed: 0, seconds: 2 }
 
   it("stays shorter than the line, and drops the least important when there is no room", () => {
