@@ -196,13 +196,13 @@ const makeManager = (
       delayedFull: () => logDelayedFull(kernel),
       finalizersSlow: (running) => logSlowFinalizers(kernel, running),
       stopped: () => {
-        kernel.retire()
+        kernel.crew.wakeAll()
         events.end()
         shutdown.finish()
       }
     })
     const shutdown = new Shutdown(kernel)
-    for (const worker of kernel.workers) Effect.runForkWith(context)(workerLoop(kernel, worker))
+    for (const worker of kernel.crew.workers) Effect.runForkWith(context)(workerLoop(kernel, worker))
     yield* Effect.addFinalizer(() =>
       Effect.andThen(shutdown.run(config.gracePeriod), Effect.sync(() => metrics.removeGauges()))
     )

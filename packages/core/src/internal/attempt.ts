@@ -62,7 +62,7 @@ const turn = (kernel: Kernel, worker: Worker, maxOperations: number): Effect.Eff
 const park = (kernel: Kernel, worker: Worker): Effect.Effect<void> =>
   Effect.callback((resume) => {
     worker.resume = () => resume(Effect.void)
-    if (!kernel.park(worker)) worker.wake()
+    if (kernel.phase === "stopped" || !kernel.crew.sleep(worker)) worker.wake()
   })
 
 const perform = (kernel: Kernel, record: TaskRecord): Rest => {

@@ -18,21 +18,22 @@ import { Admission, type Suspended } from "./admission.ts"
 import { Agenda } from "./agenda.ts"
 import { markedReasons, withoutStack } from "./causes.ts"
 import type { ManagerConfig } from "./config.ts"
-import { NameCounters, type StateCount } from "./counters.ts"
+import type { NameCounters } from "./counters.ts"
+import { Crew } from "./crew.ts"
 import type { Events } from "./events.ts"
 import { Keys } from "./keys.ts"
 import { Lane } from "./lane.ts"
+import { Ledger } from "./ledger.ts"
 import { Lending } from "./lending.ts"
 import { RateLimit } from "./rate.ts"
 import { StartQueue } from "./startQueue.ts"
-import { infoOf, RunningTask, type TaskRecord } from "./taskRecord.ts"
-import { TaskTable } from "./taskTable.ts"
+import { infoOf, type RunningTask, type TaskRecord } from "./taskRecord.ts"
 import { Timer } from "./timer.ts"
 import { WakeUps } from "./wakeUps.ts"
 import { Worker } from "./worker.ts"
 
-/** Who may take any task: a free worker, or one lent by a task that waits for room. */
-type Taker = "free" | Worker
+/** Who may take any task: a spare worker, or one lent by a task that waits for room. */
+type Taker = "spare" | Worker
 
 /** What the modules above do when the kernel says so. */
 export interface Reactions {
@@ -52,15 +53,11 @@ export class Kernel {
   readonly events: Events
   readonly timer: Timer
 
-  readonly names = new Map<string, NameCounters>()
-  /** Every task that has not settled. */
-  readonly tasks = new TaskTable()
-  /** The last failed tasks, by id. */
-  readonly failed = new Map<number, TaskRecord>()
+  readonly ledger: Ledger
   readonly keys = new Keys()
   readonly admission: Admission
   readonly lending = new Lending(() => this.advance())
-  readonly workers: ReadonlyArray<Worker>
+  readonly crew: Crew
 
   phase: "running" | "draining" | "stopped" = "running"
   paused = false
@@ -79,15 +76,8 @@ export class Kernel {
   readonly #agenda = new Agenda()
   readonly #rate: RateLimit | undefined
   readonly #wakeUps: WakeUps
-  /** Tasks that a free worker is about to take: whichever is awake first, so that none overtakes another. */
-  readonly #starting = new StartQueue()
-  #free = 0
-  readonly #parked: Array<Worker> = []
   /** Settled tasks whose end has not been told yet. */
   #toTell: Array<TaskRecord> = []
-  #submitted = 0
-  #waiting = 0
-  #delayed = 0
   #warnAt = Infinity
   #warnedDelayed = false
   #advancing = false
@@ -108,36 +98,25 @@ export class Kernel {
     this.admission = new Admission(config.capacity, config.groupCapacity, this.keys)
     this.#rate = config.rate && new RateLimit(config.rate.limit, config.rate.window)
     this.#wakeUps = new WakeUps(Context.get(context, Scheduler.Scheduler))
-    this.workers = Array.from({ length: config.workers }, () => new Worker(this.lending))
+    this.ledger = new Ledger(config.keepFailed, reactions.named)
+    this.crew = new Crew(Array.from({ length: config.workers }, () => new Worker(this.lending)), this.#wakeUps)
   }
 
   // --- what is known ---
 
   get stats(): TaskStats {
-    const counts = { waiting: 0, delayed: 0, running: 0, completed: 0, failed: 0, aborted: 0 }
-    for (const { states } of this.names.values()) {
-      for (const { state, tasks } of Object.values(states)) counts[state] += tasks
-    }
+    const { counts, submitted } = this.ledger
     const { capacity, workers } = this.config
     const manager = this.phase === "running" && this.paused ? "paused" : this.phase
-    return { ...counts, submitted: this.#submitted, workers, capacity, manager }
+    return { ...counts, submitted, workers, capacity, manager }
   }
 
   get isIdle(): boolean {
-    return this.tasks.size === 0 && this.admission.size === 0
+    return this.ledger.tasks.size === 0 && this.admission.size === 0
   }
 
   info(record: TaskRecord): TaskInfo {
     return infoOf(record, this.timer.wallNow() - this.timer.now())
-  }
-
-  countersOf(name: string): NameCounters {
-    let counters = this.names.get(name)
-    if (counters === undefined) {
-      this.names.set(name, counters = new NameCounters(name))
-      this.#reactions.named(counters)
-    }
-    return counters
   }
 
   laneOf(id: string): Lane {
@@ -174,13 +153,13 @@ export class Kernel {
   }
 
   #admissible(record: TaskRecord, since: number): boolean {
-    if (this.#delayed >= this.config.maxDelayed) return this.#delayedIsFull()
+    if (this.ledger.delayed >= this.config.maxDelayed) return this.#delayedIsFull()
     return record.startsDelayed || this.#hasPlace(record) || this.#canHandOver(record, since)
   }
 
   #hasPlace({ lane }: TaskRecord): boolean {
     const { capacity, groupCapacity } = this.config
-    return this.#waiting < capacity && (lane === undefined || lane.waiting < groupCapacity)
+    return this.ledger.waiting < capacity && (lane === undefined || lane.waiting < groupCapacity)
   }
 
   #canHandOver({ key, lane }: TaskRecord, since: number): boolean {
@@ -214,7 +193,6 @@ export class Kernel {
   #accept(record: TaskRecord): void {
     const now = this.timer.now()
     const { options, timing } = record.work!
-    record.id = ++this.#submitted
     record.submittedAt = this.timer.wallNow()
     record.admittedAt = now
     const startsAt = record.startsDelayed ? now + timing!.delay : now
@@ -223,9 +201,7 @@ export class Kernel {
       record.dueAt = startsAt
       record.counted = record.counters.states.delayed
     }
-    record.counters.submitted++
-    this.#count(record, 1)
-    this.tasks.add(record)
+    this.ledger.enter(record)
     if (record.key !== undefined) this.keys.accepted(record, record.key)
     if (timing !== undefined) {
       this.#agenda.expireAt(record, Math.min(startsAt + timing.timeToStart, now + timing.timeToLive))
@@ -297,10 +273,10 @@ export class Kernel {
   }
 
   #taker(): Taker | undefined {
-    return this.#hasFreeWorker() ? "free" : this.lending.forAnyTask
+    return this.#hasFreeWorker() ? "spare" : this.lending.forAnyTask
   }
 
-  #hasFreeWorker = (): boolean => this.#free - this.#starting.size > this.lending.overdraft
+  #hasFreeWorker = (): boolean => this.crew.spare > this.lending.overdraft
 
   #mayStart(): boolean {
     return !this.paused && !this.cut && (this.#rate === undefined || this.#rate.freeAt <= this.timer.now())
@@ -331,7 +307,7 @@ export class Kernel {
   /** A submit of a group that may not wait, handed to the worker that its group is lent with. */
   #startSuspended(suspended: Suspended, worker: Worker): boolean {
     const { key } = suspended.record
-    if (this.#delayed >= this.config.maxDelayed) return this.#delayedIsFull()
+    if (this.ledger.delayed >= this.config.maxDelayed) return this.#delayedIsFull()
     if (key !== undefined && this.keys.running(key) !== undefined) return false
     this.#take(suspended.record, suspended, worker)
     return true
@@ -339,21 +315,15 @@ export class Kernel {
 
   #assign(record: TaskRecord, taker: Taker): void {
     record.queue!.remove(record)
-    this.#move(record, record.counters.states.running)
+    this.ledger.move(record, record.counters.states.running)
     if (record.key !== undefined) this.keys.started(record, record.key)
     if (record.lane !== undefined) {
       record.lane.started(record)
       this.admission.laneChanged(record.lane)
     }
     this.#rate?.start(this.timer.now())
-    if (taker === "free") {
-      if (this.#starting.size === 0 && this.#parked.length > 0) this.#wakeUps.add(this.#wakeWorkers)
-      this.#starting.push(record)
-    } else {
-      record.running = new RunningTask(record, taker)
-      taker.task = taker.current = record
-      if (taker.resume !== undefined) this.#wakeUps.add(taker.wakeForTask)
-    }
+    if (taker === "spare") this.crew.hand(record)
+    else this.crew.lend(record, taker)
   }
 
   #tell(): void {
@@ -373,7 +343,7 @@ export class Kernel {
       for (const listener of listeners) listener()
     }
     // Whoever was told may have submitted something, and begun the shutdown.
-    if (this.phase === "draining" && this.isIdle && this.#free === this.workers.length) {
+    if (this.phase === "draining" && this.isIdle && this.crew.allFree) {
       this.phase = "stopped"
       this.graceAt = this.#warnAt = Infinity
       this.timer.set(Infinity)
@@ -386,38 +356,11 @@ export class Kernel {
   /** The next task of a worker that has ended its last one; undefined when it may go to sleep. */
   take(worker: Worker): TaskRecord | undefined {
     const lent = worker.task
-    if (lent === undefined && !worker.idle) {
-      worker.current = undefined
-      worker.idle = true
-      this.#free++
-    }
     worker.task = undefined
+    if (lent === undefined) this.crew.release(worker)
+    else worker.current = lent
     this.advance()
-    const record = lent ?? this.#starting.peek()
-    if (record === undefined) return undefined
-    if (lent === undefined) {
-      this.#starting.remove(record)
-      worker.idle = false
-      this.#free--
-      record.running = new RunningTask(record, worker)
-    }
-    worker.current = record
-    return record
-  }
-
-  /** False when the worker has to look again, since its fiber may have yielded after it looked. */
-  park(worker: Worker): boolean {
-    if (this.#starting.size > 0 || this.phase === "stopped") return false
-    this.#parked.push(worker)
-    return true
-  }
-
-  #wakeWorkers = (): void => {
-    while (this.#starting.size > 0 && this.#parked.length > 0) this.#parked.pop()!.wake()
-  }
-
-  retire(): void {
-    for (const worker of this.#parked.splice(0)) worker.wake()
+    return lent ?? this.crew.take(worker)
   }
 
   /** The worker attends to its suspended task (again), and may be lent. */
@@ -433,7 +376,7 @@ export class Kernel {
   retryLater(record: TaskRecord, delay: number): void {
     this.lending.leave(record.running!)
     record.running = undefined
-    this.#move(record, record.counters.states.delayed)
+    this.ledger.move(record, record.counters.states.delayed)
     record.dueAt = this.timer.now() + delay
     if (this.phase !== "running" && record.dueAt >= this.graceAt) record.abortReason ??= "shutdown"
     if (record.abortReason !== undefined) return this.settleAborted(record, record.abortReason)
@@ -481,9 +424,8 @@ export class Kernel {
   settle(record: TaskRecord, state: "aborted", error: TaskAbortedError): void
   settle(record: TaskRecord, state: "completed" | "failed" | "aborted", result: any): void {
     record.result = result
-    this.#move(record, record.counters.states[state])
+    this.ledger.move(record, record.counters.states[state])
     this.#leave(record)
-    this.tasks.delete(record)
     if (record.key !== undefined) {
       const follower = this.keys.settled(record, record.key)
       if (follower !== undefined && follower.heapIndex < 0) this.#route(follower)
@@ -493,8 +435,7 @@ export class Kernel {
     if (state !== "completed" && this.phase === "draining") {
       this.unfinished.push({ task: this.info(record), error: result })
     }
-    if (state === "failed") this.#keep(record)
-    else record.work = undefined
+    this.ledger.leave(record)
     if (record.listeners !== undefined) this.#toTell.push(record)
   }
 
@@ -516,33 +457,6 @@ export class Kernel {
     worker.task = undefined
     worker.current = worker.attending
     if (worker.attending !== undefined) this.lending.repay(worker.attending.running!)
-  }
-
-  #keep(record: TaskRecord): void {
-    this.failed.set(record.id, record)
-    for (const oldest of this.failed.values()) {
-      if (this.failed.size <= this.config.keepFailed) break
-      this.forgetFailed(oldest)
-    }
-  }
-
-  forgetFailed(record: TaskRecord): void {
-    this.failed.delete(record.id)
-    record.work = undefined
-  }
-
-  #move(record: TaskRecord, to: StateCount): void {
-    this.#count(record, -1)
-    record.counted = to
-    this.#count(record, 1)
-  }
-
-  #count({ counted, lane }: TaskRecord, change: 1 | -1): void {
-    counted.tasks += change
-    if (counted.state === "delayed") this.#delayed += change
-    if (counted.state !== "waiting") return
-    this.#waiting += change
-    if (lane !== undefined) lane.waiting += change
   }
 
   #publish(tag: TaskEvent["_tag"], record: TaskRecord): void {
@@ -622,7 +536,7 @@ export class Kernel {
     if (this.cut) return
     this.cut = true
     this.#warnAt = now + finalizerPatience
-    const left = this.tasks.toArray()
+    const left = this.ledger.tasks.toArray()
     // First the reason for all: the end of one may cancel another.
     for (const record of left) record.abortReason ??= "shutdown"
     for (const record of left) this.#end(record, "shutdown")
@@ -630,7 +544,7 @@ export class Kernel {
 
   #warn(): void {
     this.#warnAt = Infinity
-    this.#reactions.finalizersSlow(this.tasks.toArray())
+    this.#reactions.finalizersSlow(this.ledger.tasks.toArray())
   }
 }
 

@@ -17,7 +17,7 @@ const numberOf = (id: string): number | undefined => {
 
 const find = (kernel: Kernel, id: string): TaskRecord | undefined => {
   const number = numberOf(id)
-  return number === undefined ? undefined : kernel.tasks.get(number) ?? kernel.failed.get(number)
+  return number === undefined ? undefined : kernel.ledger.tasks.get(number) ?? kernel.ledger.failed.get(number)
 }
 
 export const get = (kernel: Kernel, id: string): Effect.Effect<Option.Option<TaskInfo>> =>
@@ -33,7 +33,7 @@ export const list = (kernel: Kernel, filter: TaskFilter = {}): Effect.Effect<Rea
       (state === undefined || record.state === state) &&
       (name === undefined || record.name === name) &&
       (group === undefined || record.work?.options.group === group)
-    return [...kernel.tasks.toArray(), ...kernel.failed.values()]
+    return [...kernel.ledger.tasks.toArray(), ...kernel.ledger.failed.values()]
       .filter(matches)
       .toSorted((a, b) => a.id - b.id)
       .slice(0, limit)
@@ -55,6 +55,6 @@ export const retryById = (kernel: Kernel, id: string): Effect.Effect<Option.Opti
     const again = { ...work, submitter: { ...submitter, later: true }, timing: timing && { ...timing, delay: 0 } }
     const record = submitAgain(kernel, again)
     if (record === undefined) return Option.none()
-    kernel.forgetFailed(failed)
+    kernel.ledger.forgetFailed(failed)
     return Option.some(String(record.id))
   })

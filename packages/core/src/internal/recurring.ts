@@ -52,7 +52,7 @@ const occurrences = Effect.fnUntraced(function*(
   first: Duration.Duration,
   next: Effect.Effect<Duration.Duration | undefined, unknown>
 ) {
-  const counters = kernel.countersOf(options.name ?? "task")
+  const counters = kernel.ledger.countersOf(options.name ?? "task")
   const submitAndAwait = Effect.flatMap(submit(kernel, task, options), (handle) => handle.await)
   let last: Fiber.Fiber<unknown, unknown> | undefined
   for (let delay: Duration.Duration | undefined = first; delay !== undefined; delay = yield* next) {

@@ -34,7 +34,7 @@ const recordOf = (kernel: Kernel, work: Work): TaskRecord => {
   const { group, key, name = "task" } = work.options
   return new TaskRecord(
     work,
-    kernel.countersOf(name),
+    kernel.ledger.countersOf(name),
     key === undefined ? undefined : perName(name, key),
     group === undefined ? undefined : kernel.laneOf(perName(name, group))
   )
