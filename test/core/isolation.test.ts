@@ -273,4 +273,43 @@ describe("isolation", () => {
       yield* Deferred.succeed(gate, "alive")
       assert.strictEqual(yield* beside.join, "alive")
     }).pipe(Effect.provide(withWorkers(2))))
+
+  it.effect("what becomes of the options after the submit does not reach the task", () =>
+    Effect.gen(function*() {
+      const tasks = yield* TaskManager
+      yield* tasks.pause
+      const options: Record<string, unknown> = {
+        name: "mail",
+        key: "a",
+        group: "g",
+        retry: Schedule.recurs(2),
+        error: () => "no mail"
+      }
+      const handle = yield* tasks.submit(Effect.fail("x"), options)
+      for (const key of Object.keys(options)) options[key] = 0
+      options.onFailed = thrower("hook")
+      const [info] = yield* tasks.list()
+      assert.deepStrictEqual([info!.name, info!.key, info!.group], ["mail", "a", "g"])
+      yield* tasks.resume
+      assert.strictEqual(messageOf(yield* handle.await), "mail failed after 3 attempts: no mail")
+      assert.strictEqual((yield* tasks.get(handle.id)).pipe(Option.getOrThrow).key, "a")
+    }).pipe(Effect.provide(single)))
+
+  it.effect("options that throw when they are read a second time cost no worker", () =>
+    Effect.gen(function*() {
+      const tasks = yield* TaskManager
+      const onceReadable = (value: unknown) => {
+        let reads = 0
+        return () => reads++ === 0 ? value : thrower("option")()
+      }
+      const options = {}
+      for (const [key, value] of Object.entries({ name: "mail", retry: Schedule.recurs(1), error: () => "no mail" })) {
+        Object.defineProperty(options, key, { enumerable: true, get: onceReadable(value) })
+      }
+      const handle = yield* tasks.submit(Effect.fail("x"), options)
+      assert.strictEqual(messageOf(yield* handle.await), "mail failed after 2 attempts: no mail")
+      const schedule = Object.defineProperty({ times: 1 }, "while", { get: onceReadable(() => true) })
+      assert.strictEqual((yield* (yield* tasks.submit(Effect.fail("x"), { retry: schedule })).await)._tag, "Failed")
+      assert.strictEqual(yield* tasks.run(Effect.succeed("next")), "next")
+    }).pipe(Effect.provide(single)))
 })

@@ -47,7 +47,7 @@ const asEffect = (answer: boolean | Effect.Effect<boolean>): Effect.Effect<boole
 
 /** To be run before the first attempt, as `Effect.retry` does: a schedule may count from its own start. */
 export const beginRetry = (retry: Retry<unknown>): Effect.Effect<RetryProgress> =>
-  Effect.map(Schedule.toStep(toSchedule(retry)), (step) => ({ step, metadata: undefined }))
+  Effect.map(Effect.suspend(() => Schedule.toStep(toSchedule(retry))), (step) => ({ step, metadata: undefined }))
 
 /** Advances the schedule: the milliseconds until the next attempt, or undefined when there is none. */
 export const nextDelay = (

@@ -23,10 +23,12 @@ const prepare = (
   kernel: Kernel,
   fiber: Fiber.Fiber<unknown, unknown>,
   effect: AnyEffect,
-  options: TaskOptions = noOptions
+  given: TaskOptions | undefined
 ): TaskRecord => {
   checkTask(effect)
-  const timing = options === noOptions ? undefined : resolveTiming(options)
+  // A copy: what becomes of the caller's object later is not for the task.
+  const options = given === undefined ? noOptions : { ...given }
+  const timing = given === undefined ? undefined : resolveTiming(options)
   return recordOf(kernel, { effect, options, submitter: submitterOf(fiber), timing })
 }
 
