@@ -7,10 +7,7 @@ const measures: Record<string, Measure> = await import(`./libraries/${library}.t
 const conditions: Setting = JSON.parse(setting)
 const round = await measures[measure]!(conditions)
 
-process.on("message", async () => {
-  globalThis.gc!()
-  process.send!(await round())
-})
+process.on("message", async () => process.send!(await round()))
 // An ordinary exit, so that `--cpu-prof` writes its file.
 process.on("disconnect", () => process.exit())
 process.send!("ready")

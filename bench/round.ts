@@ -39,8 +39,11 @@ export const cost = async (work: () => Promise<unknown>): Promise<Cost> => {
   }
 }
 
-/** How much CPU a round takes at least, in milliseconds. */
-const enough = 50
+/**
+ * How much CPU a round takes at least, in milliseconds. Garbage is collected as it comes: a full collection before each
+ * round would make short ones slow, since the young part of the heap has to grow again.
+ */
+const enough = 100
 
 /** The warm-up: until the compiler has seen enough, by time and by number of batches, or a long time has passed. */
 const isWarm = (millis: number, batches: number): boolean => (millis >= 400 && batches >= 4) || millis >= 1500

@@ -88,8 +88,8 @@ const answer = async (child: ChildProcess, { label }: Contender): Promise<Figure
   const answered = new AbortController()
   const { signal } = answered
   const ended = once(child, "exit", { signal }).then(
-    ([code]): never => {
-      throw new Error(`${label}: the process ended with ${code}`)
+    ([code, killedBy]): never => {
+      throw new Error(`${label}: the process ended with ${code ?? killedBy}`)
     },
     () => []
   )
