@@ -433,17 +433,36 @@ describe("groups", () => {
         assert.strictEqual(seen.runs, 5)
       }).pipe(manager({ workers: 1, capacity: 4, groupCapacity: 4 })))
 
-    it.effect("nor do two that submit into each other's", () =>
+    for (const [workers, capacity, groupCapacity] of [[1, 0, 0], [2, 0, 0], [1, 10, 0], [2, 10, 1]] as const) {
+      it.effect(`nor do two that submit into each other's, with ${workers} workers, ${capacity} places and ${groupCapacity} for a group`, () =>
+        Effect.gen(function*() {
+          const tasks = yield* TaskManager
+          const { seen, task } = exclusive()
+          const pair = [["g", "h"], ["h", "g"]] as const
+          for (const [own, other] of pair) {
+            const parent = Effect.andThen(Effect.yieldNow, times(10, () => tasks.submit(task, { group: other })))
+            yield* tasks.submit(parent, { group: own })
+          }
+          yield* tasks.awaitIdle
+          assert.strictEqual(seen.runs, 20)
+        }).pipe(manager({ workers, capacity, groupCapacity })))
+    }
+
+    it.effect("lends the group to any free worker while its own is lent to something else", () =>
       Effect.gen(function*() {
         const tasks = yield* TaskManager
-        const { seen, task } = exclusive()
-        const pair = [["g", "h"], ["h", "g"]] as const
-        for (const [own, other] of pair) {
-          yield* tasks.submit(times(10, () => tasks.submit(task, { group: other })), { group: own })
-        }
-        yield* tasks.awaitIdle
-        assert.strictEqual(seen.runs, 20)
-      }).pipe(manager({ workers: 2, capacity: 10, groupCapacity: 1 })))
+        const { letGo } = yield* busy()
+        const parent = Effect.gen(function*() {
+          yield* tasks.submit(Effect.sleep("1 hour"))
+          yield* tasks.submit(Effect.void)
+          return yield* tasks.run(Effect.succeed("inner"), g)
+        })
+        const handle = yield* tasks.submit(parent, g)
+        yield* TestClock.adjust("1 minute")
+        yield* letGo
+        assert.strictEqual(yield* handle.join, "inner")
+        assert.strictEqual((yield* tasks.stats).running, 1)
+      }).pipe(manager({ workers: 2, capacity: 1, groupCapacity: 1 })))
 
     it.effect("goes on at once when its wait is interrupted", () =>
       Effect.gen(function*() {

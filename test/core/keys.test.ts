@@ -469,6 +469,19 @@ describe("keys", () => {
         yield* tasks.trySubmit(Effect.void)
       }).pipe(manager({ workers: 1, capacity: 10, groupCapacity: 1 })))
 
+    it.effect("a run may submit into its group although the next under its key has the last place there", () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const gate = yield* Deferred.make<void>()
+        const options = { ...refresh, group: "g" }
+        const inner = tasks.run(Effect.succeed("inner"), { group: "g" })
+        const first = yield* tasks.submit(Effect.andThen(Deferred.await(gate), inner), options)
+        yield* TestClock.adjust(1)
+        const next = yield* tasks.submit(Effect.succeed("next"), options)
+        yield* Deferred.succeed(gate, undefined)
+        assert.deepStrictEqual([yield* first.join, yield* next.join], ["inner", "next"])
+      }).pipe(manager({ workers: 1, capacity: 10, groupCapacity: 1 })))
+
     it.effect("key, group and delay together: one task, at its time, one at a time", () =>
       Effect.gen(function*() {
         const tasks = yield* TaskManager

@@ -181,6 +181,18 @@ describe("rate", () => {
     }
   }
 
+  it.effect("a task that another waits for is one start, whichever worker takes it", () =>
+    Effect.gen(function*() {
+      const tasks = yield* TaskManager
+      const { starts, stamp } = stamps()
+      yield* tasks.run(Effect.andThen(stamp, tasks.run(stamp)))
+      yield* tasks.run(stamp)
+      assert.deepStrictEqual(starts, [0, 0, 0])
+      yield* tasks.submit(stamp)
+      yield* TestClock.adjust("999 millis")
+      assert.strictEqual(starts.length, 3)
+    }).pipe(manager({ workers: 2, rate: perSecond(3) })))
+
   it.effect("a shutdown keeps to it: what could not start within the grace period is aborted", () =>
     Effect.gen(function*() {
       const tasks = yield* TaskManager

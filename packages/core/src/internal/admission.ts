@@ -108,7 +108,7 @@ export class Admission {
       others.delete(suspended)
       if (others.size === 0) this.#byKey.delete(key)
     }
-    this.#leave(suspended)
+    this.standApart(suspended)
   }
 
   /** Lets submits that stood apart into the line as far as their group has room. */
@@ -141,7 +141,8 @@ export class Admission {
     place.push(suspended)
   }
 
-  #leave(suspended: Suspended): void {
+  /** Out of the line, or of its group's. */
+  standApart(suspended: Suspended): void {
     const { lane } = suspended.record
     suspended.place?.remove(suspended)
     suspended.place = undefined
@@ -157,7 +158,7 @@ export class Admission {
     if (startsDelayed || (this.#capacity > 0 && suspended.since === Infinity)) return false
     const groupBusy = lane !== undefined && !lane.free
     if (!groupBusy && (key === undefined || this.#keys.running(key) === undefined)) return false
-    this.#leave(suspended)
+    this.standApart(suspended)
     if (groupBusy) this.#put(suspended, lane.suspended ??= new Heap(earlier))
     return true
   }

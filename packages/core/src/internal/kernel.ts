@@ -30,10 +30,7 @@ import { StartQueue } from "./startQueue.ts"
 import { infoOf, type RunningTask, type TaskRecord } from "./taskRecord.ts"
 import { Timer } from "./timer.ts"
 import { WakeUps } from "./wakeUps.ts"
-import { Worker } from "./worker.ts"
-
-/** Who may take any task: a spare worker, or one lent by a task that waits for room. */
-type Taker = "spare" | Worker
+import { type Taker, Worker } from "./worker.ts"
 
 /** What the modules above do when the kernel says so. */
 export interface Reactions {
@@ -122,7 +119,7 @@ export class Kernel {
   laneOf(id: string): Lane {
     let lane = this.#lanes.get(id)
     if (lane === undefined) {
-      this.#lanes.set(id, lane = new Lane(id, Math.min(this.config.capacity, this.config.groupCapacity) > 0))
+      this.#lanes.set(id, lane = new Lane(id))
     }
     lane.members++
     return lane
@@ -232,7 +229,7 @@ export class Kernel {
       this.#assign(record, taker)
       if (this.admission.size > 0) this.#admit()
     }
-    if (this.lending.active) this.lending.lend(this.#start)
+    if (this.lending.active) this.lending.lend(this.#start, this.#taker)
     this.#advancing = false
     this.#arm()
     for (const wait of over) wait.goOn()
@@ -272,9 +269,7 @@ export class Kernel {
     this.#wakeUps.add(() => suspended.wake?.())
   }
 
-  #taker(): Taker | undefined {
-    return this.#hasFreeWorker() ? "spare" : this.lending.forAnyTask
-  }
+  #taker = (): Taker | undefined => this.#hasFreeWorker() ? "spare" : this.lending.forAnyTask
 
   #hasFreeWorker = (): boolean => this.crew.spare > this.lending.overdraft
 
@@ -297,19 +292,19 @@ export class Kernel {
     return true
   }
 
-  #start = (record: TaskRecord, worker: Worker): boolean => {
+  #start = (record: TaskRecord, taker: Taker): boolean => {
     if (!this.#mayStart()) return false
-    if (record.id === 0) return this.#startSuspended(record.lane!.suspended!.peek()!, worker)
-    if (!this.#expired(record)) this.#assign(record, worker)
+    if (record.id === 0) return this.#startSuspended(record.lane!.suspended!.peek()!, taker)
+    if (!this.#expired(record)) this.#assign(record, taker)
     return true
   }
 
-  /** A submit of a group that may not wait, handed to the worker that its group is lent with. */
-  #startSuspended(suspended: Suspended, worker: Worker): boolean {
+  /** Hands a submit that stands apart to the worker that its group is lent with. */
+  #startSuspended(suspended: Suspended, taker: Taker): boolean {
     const { key } = suspended.record
     if (this.ledger.delayed >= this.config.maxDelayed) return this.#delayedIsFull()
-    if (key !== undefined && this.keys.running(key) !== undefined) return false
-    this.#take(suspended.record, suspended, worker)
+    if (key !== undefined && this.keys.running(key) !== undefined) this.admission.standApart(suspended)
+    else this.#take(suspended.record, suspended, taker)
     return true
   }
 

@@ -11,8 +11,6 @@ import type { TaskRecord } from "./taskRecord.ts"
 
 export class Lane {
   readonly id: string
-  /** False when every task of the group has to be handed to a worker. */
-  readonly mayWait: boolean
   /** Tasks of the group that have not settled, delayed and suspended ones too: with the last of them the lane goes. */
   members = 0
   readonly holders: Array<TaskRecord> = []
@@ -24,9 +22,8 @@ export class Lane {
   /** Submits that wait for a place in this group; they stand apart and hold up nobody else. */
   suspended: Heap<Suspended> | undefined
 
-  constructor(id: string, mayWait: boolean) {
+  constructor(id: string) {
     this.id = id
-    this.mayWait = mayWait
   }
 
   /** Nobody of the group runs or is about to. */
@@ -34,9 +31,9 @@ export class Lane {
     return this.holders.length === 0 && this.next === undefined && this.queue.peek() === undefined
   }
 
-  /** The submit that could be handed a worker if the group were free. */
-  get nextSuspended(): TaskRecord | undefined {
-    return this.mayWait ? undefined : this.suspended?.peek()?.record
+  /** What would start next if the holders had ended; a suspended submit, when nothing else stands before it. */
+  get nextBehind(): TaskRecord | undefined {
+    return this.queue.peek() ?? (this.reserved === 0 ? this.suspended?.peek()?.record : undefined)
   }
 
   enter(record: TaskRecord, ready: StartQueue): void {

@@ -9,7 +9,7 @@
  */
 import type { RunningTask, TaskRecord } from "./taskRecord.ts"
 import { dependsOn, nextInGroup, nextTowards, noWaits, type Wait, waitsBehind, waitsBeyond } from "./waits.ts"
-import { Worker } from "./worker.ts"
+import { type Taker, Worker } from "./worker.ts"
 
 /** The running tasks of one manager that wait. */
 export class Lending {
@@ -119,21 +119,30 @@ export class Lending {
     return undefined
   }
 
-  /** Gives each worker that can be lent what its task waits for, as long as `start` takes it. */
-  lend(start: (record: TaskRecord, worker: Worker) => boolean): void {
+  /**
+   * Gives the worker of each waiting task what that waits for, as long as `start` takes it; or any other worker, when its
+   * own is lent to something else.
+   */
+  lend(start: (record: TaskRecord, taker: Taker) => boolean, otherTaker: () => Taker | undefined): void {
     for (const task of this.#waiting) {
-      while (canLend(task)) {
-        const record = this.#nextFor(task)
-        if (record === undefined || !start(record, task.worker)) break
+      let taker: Taker | undefined
+      while ((taker = canLend(task) ? task.worker : otherTaker()) !== undefined) {
+        const record = this.#nextTowardsItsTargets(task) ??
+          (taker === task.worker ? this.#nextInGroups(task) : undefined)
+        if (record === undefined || !start(record, taker)) break
       }
     }
   }
 
-  #nextFor(task: RunningTask): TaskRecord | undefined {
+  #nextTowardsItsTargets(task: RunningTask): TaskRecord | undefined {
     for (const { home, target } of waitsBehind(task)) {
       const next = home === this && target !== undefined ? nextTowards(target) : undefined
       if (next !== undefined) return next
     }
+    return undefined
+  }
+
+  #nextInGroups(task: RunningTask): TaskRecord | undefined {
     for (const wait of task.waits) {
       if (wait.target !== undefined || wait.home !== this) continue
       // The groups of those that do not go on before there is room: nothing else might make any.

@@ -49,19 +49,20 @@ export const noWaits = new Set<Wait>()
 export function* waitsBehind(task: RunningTask, seen = new Set<RunningTask>()): Generator<Wait, void> {
   if (seen.has(task)) return
   seen.add(task)
+  let forItsWorker = !task.overdrawn
   for (const wait of task.waits) {
     yield wait
     yield* waitsBeyond(wait, seen)
+    if (wait.target !== undefined) forItsWorker = false
   }
-  // Its wait is over, and it waits for its worker.
-  const lentTo = task.waits.size === 0 && !task.overdrawn ? task.lentTo?.running : undefined
+  const lentTo = forItsWorker ? task.lentTo?.running : undefined
   if (lentTo !== undefined) yield* waitsBehind(lentTo, seen)
 }
 
 /** The waits of what has to end before this one can. */
-export function* waitsBeyond({ target }: Wait, seen = new Set<RunningTask>()): Generator<Wait, void> {
+export function* waitsBeyond({ lane, target }: Wait, seen = new Set<RunningTask>()): Generator<Wait, void> {
   const first = target && firstOfKey(target)
-  const running = first?.running ?? first?.lane?.holders.at(-1)?.running
+  const running = first?.running ?? (first?.lane ?? lane)?.holders.at(-1)?.running
   if (running !== undefined) yield* waitsBehind(running, seen)
 }
 
@@ -87,7 +88,7 @@ export const nextInGroup = (holder: RunningTask, wait: Wait): TaskRecord | undef
   const { lane } = holder.record
   if (lane?.holders.at(-1) !== holder.record) return undefined
   for (const behind of waitsBehind(holder)) {
-    if (behind === wait) return lane.queue.peek() ?? (lane === wait.lane ? lane.nextSuspended : undefined)
+    if (behind === wait) return lane === wait.lane ? lane.nextBehind : lane.queue.peek()
   }
   return undefined
 }

@@ -7,6 +7,9 @@
 import type { Lending } from "./lending.ts"
 import type { TaskRecord } from "./taskRecord.ts"
 
+/** Who may take any task: a spare worker, or one lent by a task that waits for room. */
+export type Taker = "spare" | Worker
+
 export class Worker {
   /** Of the manager that it belongs to. */
   readonly home: Lending
