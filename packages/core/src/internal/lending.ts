@@ -163,5 +163,6 @@ const lendsGroup = ({ record, waits }: RunningTask): boolean =>
 
 const canLend = ({ record, worker }: RunningTask): boolean => worker.attends(record)
 
-/** Its own is there, or the task waits for something else too, or it has ended. */
-const needsNoWorker = (task: RunningTask): boolean => task.lentTo === undefined || task.waits.size > 0 || !task.live
+/** Its own is there, or the task waits for something else too, or it has one already, or it has ended. */
+const needsNoWorker = (task: RunningTask): boolean =>
+  task.lentTo === undefined || task.waits.size > 0 || task.overdrawn || !task.live
