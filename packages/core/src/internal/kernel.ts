@@ -274,7 +274,11 @@ export class Kernel {
   #hasFreeWorker = (): boolean => this.crew.spare > this.lending.overdraft
 
   #mayStart(): boolean {
-    return !this.paused && !this.cut && (this.#rate === undefined || this.#rate.freeAt <= this.timer.now())
+    if (this.paused || this.cut) return false
+    if (this.#rate === undefined && this.graceAt === Infinity) return true
+    const now = this.timer.now()
+    // The timer may be late; nothing starts after the grace period all the same.
+    return now < this.graceAt && (this.#rate === undefined || this.#rate.freeAt <= now)
   }
 
   #nextToStart(): TaskRecord | undefined {
