@@ -9,7 +9,7 @@ import {
   type TaskOptions
 } from "@effect-tasks/core"
 import { Cause, Context, Effect, Exit, Schedule, Scope, type Tracer } from "effect"
-import { type Attempt, type Call, type Model, Violation } from "./model.ts"
+import { type Attempt, type Call, type Model } from "./model.ts"
 import type { Behaviour, Op, Program, RetrySpec, TaskSpec } from "./program.ts"
 import { callAnnotation, type Witness } from "./witness.ts"
 import type { World } from "./world.ts"
@@ -142,7 +142,7 @@ export class Actor {
         const error = Cause.squash(exit.cause)
         if (error instanceof TaskAbortedError ? error.id === String(id) : failsWith(lastExit, error)) return
       }
-      throw new Violation(2, `a join of task ${id} ended as its last attempt did not`)
+      throw this.#model.violation(2, `a join of task ${id} ended as its last attempt did not`)
     })
   }
 
@@ -248,7 +248,7 @@ export class Actor {
         const behaviour = spec.attempts[Math.min(me.attempts, spec.attempts.length) - 1]!
         const attempt = this.#model.began(Number(me.id), me.attempts, me, call, behaviour)
         if (Context.getUnsafe(fiber.context, Tenant) !== call) {
-          throw new Violation(10, `task ${me.id} has another submitter's services`)
+          throw this.#model.violation(10, `task ${me.id} has another submitter's services`)
         }
         this.#witness.spanOf(attempt.task, call, fiber.cache.span, this.#submitterSpans.get(call))
         return this.#body(attempt, `${me.id}/${me.attempts}`, restore)
@@ -278,14 +278,14 @@ export class Actor {
       )
     const body = Effect.gen({ self: this }, function*() {
       if (finalizer !== undefined) {
-        attempt.parts++
+        this.#model.partBegan(attempt)
         yield* Effect.addFinalizer(() => finalize(finalizer.millis, finalizer.dies))
       }
       if (child !== undefined) yield* Effect.forkChild(this.#child(attempt, child.millis))
       yield* restore(this.performAll(does, attempt))
       return yield* restore(ends === "never" ? interruptible(Effect.never, attempt) : endOf(ends, value))
     })
-    attempt.parts++
+    this.#model.partBegan(attempt)
     return Effect.onExit(body, (exit) =>
       Effect.sync(() => {
         attempt.exit = exit
@@ -297,7 +297,7 @@ export class Actor {
   /** Begins late or never, and stops slowly. */
   #child(attempt: Attempt, millis: number): Effect.Effect<void> {
     return Effect.uninterruptibleMask((restore) => {
-      attempt.parts++
+      this.#model.partBegan(attempt)
       return Effect.ensuring(
         restore(Effect.never),
         Effect.andThen(this.#world.sleep(millis), Effect.sync(() => this.#model.partEnded(attempt)))
@@ -312,13 +312,7 @@ const interruptible = (effect: Effect.Effect<void>, by: Attempt | undefined): Ef
     return Effect.ensuring(effect, Effect.sync(() => by.interruptible = false))
   })
 
-/** Goes on however it ended, unless the model has found something. */
-const settle = (effect: Effect.Effect<unknown, unknown>): Effect.Effect<void> =>
-  Effect.flatMap(Effect.exit(effect), (exit) => {
-    const violation = Exit.isFailure(exit) &&
-      exit.cause.reasons.find((reason) => reason._tag === "Die" && reason.defect instanceof Violation)
-    return violation ? Effect.failCause(Cause.fromReasons([violation]) as Cause.Cause<never>) : Effect.void
-  })
+const settle = (effect: Effect.Effect<unknown, unknown>): Effect.Effect<void> => Effect.asVoid(Effect.exit(effect))
 
 const endOf = (ends: Exclude<Behaviour["ends"], "never">, value: string): Effect.Effect<string, string> => {
   switch (ends) {

@@ -154,6 +154,9 @@ export class Model {
   rests = 0
   /** When nothing could run the last time. */
   restedAt = 0
+  found: Violation | undefined
+  /** Of all attempts. */
+  parts = 0
   /** How often `resume` was called. */
   resumes = 0
   /** From then on nothing starts: as somebody may have asked for, has certainly, and has been heard at a rest. */
@@ -166,6 +169,11 @@ export class Model {
   constructor(program: Program, clock: { readonly now: number }) {
     this.program = program
     this.#clock = clock
+  }
+
+  /** Kept until the end of the step: what is thrown inside a task is only the task's failure. */
+  violation(law: number, what: string): Violation {
+    return this.found ??= new Violation(law, what)
   }
 
   get now(): number {
@@ -223,7 +231,7 @@ export class Model {
     this.note(`answered ${id}`)
     const task = this.taskOf(id, call.labels)
     if (!mayHold(call.labels, task)) {
-      throw new Violation(0, `a submit was answered with somebody else's task ${id}`)
+      throw this.violation(0, `a submit was answered with somebody else's task ${id}`)
     }
     task.age ??= call.age
     return task
@@ -233,9 +241,9 @@ export class Model {
     call.state = "refused"
     this.note(`refused: ${why}`)
     if (why === "TaskManagerStoppedError" && this.graceAsked === Infinity) {
-      throw new Violation(11, "a submit was refused by a manager that nobody has stopped")
+      throw this.violation(11, "a submit was refused by a manager that nobody has stopped")
     }
-    if (why === "QueueFullError" && call.verb !== "trySubmit") throw new Violation(1, `a ${call.verb} found no room`)
+    if (why === "QueueFullError" && call.verb !== "trySubmit") throw this.violation(1, `a ${call.verb} found no room`)
   }
 
   // --- attempts ---
@@ -243,20 +251,20 @@ export class Model {
   began(id: number, number: number, labels: Labels, call: Call, behaviour: Behaviour): Attempt {
     this.note(`began ${id} attempt ${number}`)
     const task = this.taskOf(id, labels)
-    if (!sameLabels(task, call.labels)) throw new Violation(10, `task ${id} ran the effect of another`)
-    if (task.state === "gone") throw new Violation(2, `task ${id} began after its end`)
-    if (task.inProgress !== undefined) throw new Violation(3, `two attempts of task ${id} at once`)
+    if (!sameLabels(task, call.labels)) throw this.violation(10, `task ${id} ran the effect of another`)
+    if (task.state === "gone") throw this.violation(2, `task ${id} began after its end`)
+    if (task.inProgress !== undefined) throw this.violation(3, `two attempts of task ${id} at once`)
     if (task.attempts > 0 && task.retryDelay === undefined) {
-      throw new Violation(3, `task ${id} was tried again after its end`)
+      throw this.violation(3, `task ${id} was tried again after its end`)
     }
     if (number !== ++task.attempts) {
-      throw new Violation(3, `attempt ${task.attempts} of task ${id} took itself for attempt ${number}`)
+      throw this.violation(3, `attempt ${task.attempts} of task ${id} took itself for attempt ${number}`)
     }
-    if (this.now < task.dueAt) throw new Violation(3, `task ${id} began ${task.dueAt - this.now} ms before its time`)
+    if (this.now < task.dueAt) throw this.violation(3, `task ${id} began ${task.dueAt - this.now} ms before its time`)
     if (this.now >= (number === 1 ? task.startBy : task.endBy)) {
-      throw new Violation(3, `task ${id} began after its time`)
+      throw this.violation(3, `task ${id} began after its time`)
     }
-    if (this.now >= this.graceAt) throw new Violation(11, `task ${id} began after the grace period`)
+    if (this.now >= this.graceAt) throw this.violation(11, `task ${id} began after the grace period`)
     this.#keepsRate()
     task.age ??= call.verb === "schedule" ? undefined : call.age
     task.gaveUp = false
@@ -270,7 +278,7 @@ export class Model {
     this.#starts.push(this.now)
     const earlier = this.#starts.at(-1 - rate.limit)
     if (earlier !== undefined && this.now - earlier < rate.window) {
-      throw new Violation(0, `more than ${rate.limit} starts in ${rate.window} ms`)
+      throw this.violation(0, `more than ${rate.limit} starts in ${rate.window} ms`)
     }
   }
 
@@ -283,17 +291,23 @@ export class Model {
     this.note(`began ${id} hook`)
     const task = this.tasks.get(id)!
     if (task.inProgress !== undefined) {
-      throw new Violation(5, `the hook of task ${id} began before its attempt had ended`)
+      throw this.violation(5, `the hook of task ${id} began before its attempt had ended`)
     }
-    if (task.hook !== undefined) throw new Violation(2, `the hook of task ${id} began twice`)
+    if (task.hook !== undefined) throw this.violation(2, `the hook of task ${id} began twice`)
     if (task.lastExit?._tag !== "Failure") {
-      throw new Violation(2, `the hook of task ${id} began, though it has not failed`)
+      throw this.violation(2, `the hook of task ${id} began, though it has not failed`)
     }
     return task.hook = new Attempt(task, call, behaviour)
   }
 
+  partBegan(attempt: Attempt): void {
+    attempt.parts++
+    this.parts++
+  }
+
   /** A part of the attempt has ended; with the last one the attempt has. */
   partEnded(attempt: Attempt): void {
+    this.parts--
     if (--attempt.parts > 0) return
     const { task } = attempt
     if (attempt === task.hook) return this.note(`ended ${task.id} hook`)
@@ -309,27 +323,29 @@ export class Model {
     const known = task.outcome
     if (known === undefined) this.note(`settled ${task.id} ${outcome._tag}`)
     else if (known._tag !== outcome._tag) {
-      throw new Violation(2, `task ${task.id} was ${known._tag}, then ${outcome._tag}`)
+      throw this.violation(2, `task ${task.id} was ${known._tag}, then ${outcome._tag}`)
     }
     task.outcome = outcome
-    if (task.inProgress !== undefined) throw new Violation(5, `task ${task.id} settled before its attempt had ended`)
+    if (task.inProgress !== undefined) throw this.violation(5, `task ${task.id} settled before its attempt had ended`)
     if (outcome._tag === "Completed") return this.#completed(task, outcome.value, outcome.attempts)
     const { attempts, id, task: name } = outcome.error
     if (id !== String(task.id) || name !== task.name) {
-      throw new Violation(2, `task ${task.id} ended as task ${id} (${name})`)
+      throw this.violation(2, `task ${task.id} ended as task ${id} (${name})`)
     }
     if (outcome._tag === "Failed") return this.#failed(task, outcome.error)
     // An attempt that was interrupted before its first operation counts, and nobody saw it.
-    if (attempts !== task.attempts && attempts !== task.attempts + 1) throw new Violation(3, miscounted(task, attempts))
+    if (attempts !== task.attempts && attempts !== task.attempts + 1) {
+      throw this.violation(3, miscounted(task, attempts))
+    }
     if (!this.reasons(task).includes(outcome.error.reason)) {
-      throw new Violation(2, `task ${task.id} was aborted (${outcome.error.reason}) for no reason`)
+      throw this.violation(2, `task ${task.id} was aborted (${outcome.error.reason}) for no reason`)
     }
   }
 
   #completed({ attempts: begun, id, lastExit }: Task, value: unknown, attempts: number): void {
-    if (lastExit?._tag !== "Success") throw new Violation(2, `task ${id} completed and has not succeeded`)
-    if (lastExit.value !== value) throw new Violation(2, `task ${id} completed with ${value}, not ${lastExit.value}`)
-    if (begun !== attempts) throw new Violation(3, `task ${id} counts ${attempts} attempts of ${begun}`)
+    if (lastExit?._tag !== "Success") throw this.violation(2, `task ${id} completed and has not succeeded`)
+    if (lastExit.value !== value) throw this.violation(2, `task ${id} completed with ${value}, not ${lastExit.value}`)
+    if (begun !== attempts) throw this.violation(3, `task ${id} counts ${attempts} attempts of ${begun}`)
   }
 
   #failed(
@@ -337,17 +353,17 @@ export class Model {
     error: { readonly attempts: number; readonly error?: unknown; readonly cause: Cause.Cause<unknown> }
   ) {
     const { current, id, kind, lastExit, retryDelay } = task
-    if (lastExit?._tag !== "Failure") throw new Violation(2, `task ${id} failed and has not failed`)
-    if (retryDelay !== undefined) throw new Violation(3, `task ${id} failed with an attempt left`)
-    if (error.attempts !== task.attempts) throw new Violation(3, miscounted(task, error.attempts))
+    if (lastExit?._tag !== "Failure") throw this.violation(2, `task ${id} failed and has not failed`)
+    if (retryDelay !== undefined) throw this.violation(3, `task ${id} failed with an attempt left`)
+    if (error.attempts !== task.attempts) throw this.violation(3, miscounted(task, error.attempts))
     if (Cause.hasInterrupts(lastExit.cause) && current?.behaviour.ends !== "interrupts") {
-      throw new Violation(11, `the interruption of task ${id} was counted as its failure`)
+      throw this.violation(11, `the interruption of task ${id} was counted as its failure`)
     }
     if (error.error !== (kind.headed === true ? `headed ${task.name}` : undefined)) {
-      throw new Violation(12, `task ${id} was reported under ${error.error}`)
+      throw this.violation(12, `task ${id} was reported under ${error.error}`)
     }
     if (error.cause.reasons.length < task.attempts) {
-      throw new Violation(12, `${error.cause.reasons.length} reasons for ${task.attempts} attempts of task ${id}`)
+      throw this.violation(12, `${error.cause.reasons.length} reasons for ${task.attempts} attempts of task ${id}`)
     }
   }
 

@@ -98,7 +98,11 @@ class Generator {
       },
       manager: this.#manager(),
       kinds,
-      clients: this.#some(1, 4, () => this.#some(2, 6, () => this.#clientOp(kinds.length)))
+      clients: this.#some(
+        1,
+        4,
+        () => [this.#submit(kinds.length), ...this.#some(1, 6, () => this.#clientOp(kinds.length))]
+      )
     }
   }
 
@@ -188,6 +192,10 @@ class Generator {
       const op = this.#random.pick(["await", "join", "cancel", "cancel", "retry"] as const)
       return { op, of: this.#random.below(20), ...this.#giveUp() }
     }
+    return this.#submit(kinds)
+  }
+
+  #submit(kinds: number): Op {
     this.#budget--
     return {
       op: this.#random.pick(["submit", "submit", "submit", "trySubmit", "run"]),

@@ -13,6 +13,8 @@ export interface Regression {
 const world = { yields: 0.25, late: 0 }
 const manager = { workers: 1, capacity: 0, groupCapacity: 1, maxDelayed: 10, gracePeriod: 0, keepFailed: 1 }
 const task = { kind: 0, attempts: [{ does: [], ends: "succeeds" }] } as const
+const slow = { kind: 0, attempts: [{ does: [{ op: "sleep", millis: 2 }], ends: "succeeds" }] } as const
+const slowInGroup = { ...slow, group: "a" }
 const deaf = { kind: 0, attempts: [{ does: [{ op: "deaf", millis: 1 }], ends: "succeeds" }] } as const
 const busy = {
   op: "submit",
@@ -132,6 +134,35 @@ export const regressions: ReadonlyArray<Regression> = [
       clients: [
         [{ op: "schedule", task, every: 1, times: 2 }, { op: "submit", task: deaf }, { op: "join", of: 0 }]
       ]
+    }
+  },
+  {
+    title: "a worker that is free at the end of the grace period starts nothing more",
+    seed: 1005,
+    program: {
+      world: { yields: 0, late: 0 },
+      manager: { ...manager, capacity: 1 },
+      kinds: [{}],
+      clients: [[{ op: "submit", task: deaf }, { op: "submit", task }, { op: "shutdown", grace: 1 }]]
+    }
+  },
+  {
+    title: "a task that is cancelled when another worker has just been found for it takes one, not two",
+    seed: 1285,
+    program: {
+      world,
+      manager: { ...manager, workers: 2, capacity: 2, groupCapacity: 0 },
+      kinds: [{}],
+      clients: [[
+        { op: "submit", task: slow },
+        { op: "submit", task: { kind: 0, attempts: [{ does: [{ op: "run", task: slowInGroup }], ends: "succeeds" }] } },
+        { op: "deaf", millis: 2 },
+        { op: "cancel", of: 1 },
+        { op: "sleep", millis: 1 },
+        { op: "submit", task: slow },
+        { op: "submit", task: slow },
+        { op: "sleep", millis: 5 }
+      ]]
     }
   }
 ]

@@ -2,7 +2,7 @@
  * Runs a program in a simulated world, and tells the model what happens.
  */
 import { type ShutdownReport, TaskManager, type TaskManagerService, type TaskStats } from "@effect-tasks/core"
-import { type Context, Effect, Exit, Fiber, Scope, Stream } from "effect"
+import { Cause, type Context, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import { Actor } from "./actor.ts"
 import { Laws } from "./laws.ts"
 import { Model, type Snapshot, Violation } from "./model.ts"
@@ -40,6 +40,7 @@ class Simulation {
   readonly #witness: Witness
   readonly #context: Context.Context<never>
   #tasks: TaskManagerService | undefined
+  #seen = ""
   #laws: Laws | undefined
   #report: ShutdownReport | undefined
   /** The counts before the shutdown began, and when it was first seen. */
@@ -62,7 +63,7 @@ class Simulation {
     )
     const exit = main.pollUnsafe()
     if (exit === undefined) throw new Violation(13, "deadlock: nothing can run any more, and the program is not done")
-    if (Exit.isFailure(exit)) throw violationIn(exit)
+    if (Exit.isFailure(exit)) throw Cause.squash(exit.cause)
     if (this.#world.fibers > 0) throw new Violation(2, `${this.#world.fibers} fibers are left`)
     const last = this.#snapshot()
     this.#laws!.end(last)
@@ -70,12 +71,21 @@ class Simulation {
   }
 
   #step(): void {
-    if (this.#laws === undefined) return
+    if (this.#model.found !== undefined) throw this.#model.found
+    if (this.#laws === undefined || this.#nothingHappened()) return
     const now = this.#snapshot()
     this.#laws.step(now)
     const { manager } = now.stats
     if (manager === "running" || manager === "paused") this.#before = now.stats
     else this.#begun ??= now.stats
+  }
+
+  /** Most steps show nothing, and a snapshot is most of what a run costs. */
+  #nothingHappened(): boolean {
+    const seen = `${this.#model.log.length} ${this.#model.parts} ${JSON.stringify(Effect.runSync(this.#tasks!.stats))}`
+    const same = seen === this.#seen
+    this.#seen = seen
+    return same
   }
 
   #rest(): void {
@@ -121,8 +131,3 @@ class Simulation {
 }
 
 const unfinished = ({ aborted, failed }: TaskStats): number => aborted + failed
-
-const violationIn = ({ cause }: Exit.Failure<unknown, unknown>): unknown => {
-  const defect = cause.reasons.find((reason) => reason._tag === "Die")
-  return defect?.defect ?? new Violation(0, `the program was interrupted or failed: ${String(cause)}`)
-}

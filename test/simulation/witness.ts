@@ -58,16 +58,18 @@ export class Witness {
   spanOf(task: Task, call: Call, own: Tracer.AnySpan | undefined, submitters: Tracer.AnySpan | undefined): void {
     if (this.#program.watched?.spans !== true) return
     if (own?._tag !== "Span" || own.name !== task.name) {
-      throw new Violation(10, `task ${task.id} has no span of its own`)
+      throw this.#model.violation(10, `task ${task.id} has no span of its own`)
     }
     if (submitters === undefined) return
     const parent = own.parent._tag === "Some" ? own.parent.value.spanId : undefined
     const linked = own.links.some(({ span }) => span.spanId === submitters.spanId)
     const later = task.attempts > 1 || (task.kind.delay ?? 0) > 0 || call.verb === "schedule"
-    if (later && (parent !== undefined || !linked)) throw new Violation(10, `the span of task ${task.id} is not linked`)
+    if (later && (parent !== undefined || !linked)) {
+      throw this.#model.violation(10, `the span of task ${task.id} is not linked`)
+    }
     // A task that is retried by its id starts long after its submit.
     if (!later && parent !== submitters.spanId && (parent !== undefined || !linked)) {
-      throw new Violation(10, `the span of task ${task.id} is not its submitter's child`)
+      throw this.#model.violation(10, `the span of task ${task.id} is not its submitter's child`)
     }
   }
 
