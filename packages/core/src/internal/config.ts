@@ -31,14 +31,16 @@ export const resolveConfig = (options: TaskManagerOptions): ManagerConfig => {
     workers: whole("workers", options.workers ?? 4, 1),
     capacity,
     groupCapacity: whole("groupCapacity", options.groupCapacity ?? Math.ceil(capacity / 4), 0),
-    rate: options.rate === undefined ? undefined : {
-      limit: whole("rate.limit", options.rate.limit, 1),
-      window: positive("rate.window", options.rate.window)
-    },
+    rate: options.rate === undefined ? undefined : rateOf(options.rate),
     maxDelayed: whole("maxDelayed", options.maxDelayed ?? 10_000, 1),
     gracePeriod: graceMillis(options.gracePeriod ?? "20 seconds"),
     keepFailed: whole("keepFailed", options.keepFailed ?? 100, 0)
   }
+}
+
+const rateOf = (rate: NonNullable<TaskManagerOptions["rate"]>): NonNullable<ManagerConfig["rate"]> => {
+  if (typeof rate !== "object" || rate === null) invalid("rate", "{ limit, window }", rate)
+  return { limit: whole("rate.limit", rate.limit, 1), window: positive("rate.window", rate.window) }
 }
 
 export const graceMillis = (input: Duration.Input): number => {
@@ -97,9 +99,10 @@ const callable = (name: string, value: unknown): void => {
   if (value !== undefined && typeof value !== "function") invalid(name, "a function", value)
 }
 
+/** Effect takes NaN for 0. */
 const millis = (name: string, input: Duration.Input): number => {
-  const value = Option.map(Duration.fromInput(input), Duration.toMillis)
-  return Option.isSome(value) && !Number.isNaN(value.value) ? value.value : invalid(name, "a duration", input)
+  const value = Number.isNaN(input) ? Option.none() : Option.map(Duration.fromInput(input), Duration.toMillis)
+  return Option.isSome(value) ? value.value : invalid(name, "a duration", input)
 }
 
 const positive = (name: string, input: Duration.Input): number => {
