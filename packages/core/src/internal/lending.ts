@@ -8,7 +8,16 @@
  * in whatever order they began.
  */
 import type { RunningTask, TaskRecord } from "./taskRecord.ts"
-import { dependsOn, nextInGroup, nextTowards, noWaits, type Wait, waitsBehind, waitsBeyond } from "./waits.ts"
+import {
+  dependsOn,
+  mayBeNext,
+  nextInGroup,
+  nextTowards,
+  noWaits,
+  type Wait,
+  waitsBehind,
+  waitsBeyond
+} from "./waits.ts"
 import { type Taker, Worker } from "./worker.ts"
 
 /** The running tasks of one manager that wait. */
@@ -26,7 +35,7 @@ export class Lending {
   }
 
   get active(): boolean {
-    return this.#waiting.size > 0
+    return this.#waiting.size > 0 || this.#over.size > 0
   }
 
   /** The task of this manager inside which `task` runs: itself, or one that waits for it. */
@@ -131,6 +140,11 @@ export class Lending {
           (taker === task.worker ? this.#nextInGroups(task) : undefined)
         if (record === undefined || !start(record, taker)) break
       }
+    }
+    for (const { waiter } of this.#over) {
+      const holder = lendsGroup(waiter) ? waiter.record.lane!.holders.at(-1) : undefined
+      // It is back from its backoff, and the waiter does not go on before its end.
+      if (holder !== undefined && mayBeNext(holder) && canLend(waiter)) start(holder, waiter.worker)
     }
   }
 

@@ -81,7 +81,7 @@ export const nextTowards = (target: TaskRecord): TaskRecord | undefined => {
 }
 
 /** Not one that a free worker is about to take. */
-const mayBeNext = ({ queue, state }: TaskRecord): boolean => queue !== undefined && state !== "running"
+export const mayBeNext = ({ queue, state }: TaskRecord): boolean => queue !== undefined && state !== "running"
 
 /** What has to start next in the group of `holder`, which does not go on before there is room for the submit. */
 export const nextInGroup = (holder: RunningTask, wait: Wait): TaskRecord | undefined => {
