@@ -164,5 +164,25 @@ export const regressions: ReadonlyArray<Regression> = [
         { op: "sleep", millis: 5 }
       ]]
     }
+  },
+  {
+    title: "a task that waits within its group lends its worker to what of it comes back from a backoff",
+    seed: 1666,
+    program: {
+      world,
+      manager: { ...manager, groupCapacity: 0 },
+      kinds: [{ retry: { shape: "spaced", delay: 5, times: 1 } }],
+      clients: [[{
+        op: "run",
+        task: {
+          kind: 0,
+          group: "a",
+          attempts: [{
+            does: [{ op: "run", task: { kind: 0, group: "a", attempts: [{ does: [], ends: "fails" }] } }],
+            ends: "succeeds"
+          }]
+        }
+      }]]
+    }
   }
 ]
