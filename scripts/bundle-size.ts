@@ -31,7 +31,7 @@ const entries: ReadonlyArray<Entry> = [
     name: "core's own code",
     program: `export * from "@effect-tasks/core"`,
     external: true,
-    limit: 13_000, // the goal is 12_000
+    limit: 16_000, // the goal is 12_000
     module: "index.ts"
   },
   {
