@@ -78,6 +78,8 @@ export class Kernel {
   #warnAt = Infinity
   #warnedDelayed = false
   #advancing = false
+  /** A task that was about to start has expired instead. */
+  #roomCame = false
 
   constructor(
     id: string,
@@ -221,6 +223,18 @@ export class Kernel {
     if (this.#advancing) return
     this.#advancing = true
     const over = this.lending.takeOver(this.#hasFreeWorker)
+    do {
+      this.#roomCame = false
+      this.#admitAndStart()
+    } while (this.#roomCame)
+    this.#advancing = false
+    this.#arm()
+    for (const wait of over) wait.goOn()
+    if (this.#toTell.length > 0) this.#tell()
+    if (this.isIdle) this.#becomeIdle()
+  }
+
+  #admitAndStart(): void {
     if (this.admission.size > 0) this.#admit()
     let taker: Taker | undefined
     while ((taker = this.#taker()) !== undefined) {
@@ -230,11 +244,6 @@ export class Kernel {
       if (this.admission.size > 0) this.#admit()
     }
     if (this.lending.active) this.lending.lend(this.#start, this.#taker)
-    this.#advancing = false
-    this.#arm()
-    for (const wait of over) wait.goOn()
-    if (this.#toTell.length > 0) this.#tell()
-    if (this.isIdle) this.#becomeIdle()
   }
 
   #admit(): void {
@@ -293,6 +302,7 @@ export class Kernel {
   #expired(record: TaskRecord): boolean {
     if (record.deadline === undefined || record.deadline.at > this.timer.now()) return false
     this.#end(record, "expired")
+    this.#roomCame = true
     return true
   }
 
