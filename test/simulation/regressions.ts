@@ -184,5 +184,19 @@ export const regressions: ReadonlyArray<Regression> = [
         }
       }]]
     }
+  },
+  {
+    title: "a submit gets the place of a task that expires as it is about to start",
+    seed: 3134,
+    program: {
+      world: { yields: 0, late: 0 },
+      manager: { ...manager, capacity: 1 },
+      kinds: [{ timeToStart: 2 }, {}],
+      clients: [[
+        { op: "submit", task: { ...slow, kind: 1 } },
+        { op: "submit", task },
+        { op: "submit", task: { ...task, kind: 1 } }
+      ]]
+    }
   }
 ]
