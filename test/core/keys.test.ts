@@ -446,6 +446,19 @@ describe("keys", () => {
       }).pipe(manager({})))
   })
 
+  for (const capacity of [0, 1]) {
+    it.effect(`a task may wait for the one whose worker it was lent, with capacity ${capacity}`, () =>
+      Effect.gen(function*() {
+        const tasks = yield* TaskManager
+        const { letGo } = yield* busy()
+        const lender = Effect.andThen(times(2, () => tasks.submit(Effect.void)), Effect.succeed("lender"))
+        const borrower = tasks.run(Effect.die("not joined"), k)
+        const producers = yield* Effect.all([start(tasks.run(lender, k)), start(tasks.run(borrower))])
+        yield* letGo
+        assert.deepStrictEqual(yield* Effect.forEach(producers, Fiber.join), ["lender", "lender"])
+      }).pipe(manager({ workers: 1, capacity })))
+  }
+
   describe("with a group", () => {
     it.effect("the next under a key comes in its group's order", () =>
       Effect.gen(function*() {

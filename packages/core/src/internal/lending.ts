@@ -79,7 +79,7 @@ export class Lending {
     for (const wait of this.#over) {
       if (lendsGroup(wait.waiter)) continue
       if (!needsNoWorker(wait.waiter)) {
-        if (!hasFreeWorker()) continue
+        if (!isAwaited(wait.waiter) && !hasFreeWorker()) continue
         this.#overdraw(wait.waiter)
       }
       this.#over.delete(wait)
@@ -174,6 +174,14 @@ const none: ReadonlyArray<Wait> = []
 /** Another task of its group runs meanwhile, and the two must not run at once. */
 const lendsGroup = ({ record, waits }: RunningTask): boolean =>
   waits.size === 0 && record.lane !== undefined && record.lane.holders.at(-1) !== record
+
+/** The task that has its worker waits for it, and needs none meanwhile. */
+const isAwaited = (task: RunningTask): boolean => {
+  const borrower = task.lentTo?.running
+  if (borrower === undefined || !canLend(borrower)) return false
+  for (const { target } of waitsBehind(borrower)) if (target === task.record) return true
+  return false
+}
 
 const canLend = ({ record, worker }: RunningTask): boolean => worker.attends(record)
 

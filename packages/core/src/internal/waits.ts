@@ -109,7 +109,5 @@ export const dependsOn = (from: TaskRecord, goal: TaskRecord, seen = new Set<Tas
 
 const blockersOf = ({ after, running }: TaskRecord): Array<TaskRecord> => {
   if (running === undefined) return after === undefined ? [] : [after]
-  const blockers = Array.from(running.waits, ({ target }) => target).filter((target) => target !== undefined)
-  if (running.lentTo !== undefined && !running.overdrawn) blockers.push(running.lentTo)
-  return blockers
+  return Array.from(running.waits, ({ target }) => target).filter((target) => target !== undefined)
 }
