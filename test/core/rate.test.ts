@@ -27,14 +27,14 @@ describe("rate", () => {
   it.effect("limit attempts start at once, and the next one exactly a window after the first", () =>
     Effect.gen(function*() {
       const tasks = yield* TaskManager
-      yield* times(5, () => tasks.submit(Effect.void))
+      yield* times(5, () => tasks.submit(Effect.never))
       yield* TestClock.adjust("999 millis")
-      assert.strictEqual((yield* tasks.stats).completed, 2)
+      assert.strictEqual((yield* tasks.stats).running, 2)
       yield* TestClock.adjust("1 millis")
-      assert.strictEqual((yield* tasks.stats).completed, 4)
+      assert.strictEqual((yield* tasks.stats).running, 4)
       yield* TestClock.adjust("1 second")
-      assert.strictEqual((yield* tasks.stats).completed, 5)
-    }).pipe(manager({ rate: perSecond(2) })))
+      assert.strictEqual((yield* tasks.stats).running, 5)
+    }).pipe(manager({ workers: 10, rate: perSecond(2) })))
 
   it.effect("the window slides: it lets no double burst through at its edge", () =>
     Effect.gen(function*() {
@@ -202,6 +202,28 @@ describe("rate", () => {
       const { aborted, completed } = (yield* Fiber.join(shutdown)).stats
       assert.deepStrictEqual([completed, aborted], [3, 2])
     }).pipe(manager({ rate: perSecond(1) })))
+
+  it.effect("a task that is cancelled before it begins is no start", () =>
+    Effect.gen(function*() {
+      const tasks = yield* TaskManager
+      const { starts, stamp } = stamps()
+      yield* (yield* tasks.submit(stamp)).cancel
+      yield* tasks.submit(stamp)
+      yield* TestClock.adjust("999 millis")
+      yield* tasks.submit(stamp)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(starts, [0, 1000])
+    }).pipe(manager({ rate: perSecond(1) })))
+
+  it.live("counts from when the attempt begins, in real time: a stalled process starts no two at once", () =>
+    Effect.gen(function*() {
+      const tasks = yield* TaskManager
+      const starts: Array<number> = []
+      yield* times(2, () => tasks.submit(Effect.sync(() => starts.push(performance.now()))))
+      for (const stalledAt = performance.now(); performance.now() < stalledAt + 200;);
+      yield* tasks.awaitIdle
+      assert.isAtLeast(starts[1]! - starts[0]!, 90)
+    }).pipe(manager({ rate: { limit: 1, window: "100 millis" } })))
 
   it.effect("a limit above what is ever submitted changes nothing", () =>
     Effect.gen(function*() {

@@ -330,7 +330,7 @@ export class Kernel {
       record.lane.started(record)
       this.admission.laneChanged(record.lane)
     }
-    this.#rate?.start(this.timer.now())
+    this.#rate?.assign(record)
     if (taker === "spare") this.crew.hand(record)
     else this.crew.lend(record, taker)
   }
@@ -453,6 +453,7 @@ export class Kernel {
     if (record.queue !== undefined) record.queue.remove(record)
     else if (record.heapIndex >= 0) this.#agenda.startNow(record)
     if (running?.worker.task === record) this.#takeBack(running.worker)
+    this.#rate?.takeBack(record)
     if (running !== undefined) this.lending.leave(running)
     this.#agenda.expireAt(record, Infinity)
     record.running = record.retry = undefined
@@ -479,6 +480,7 @@ export class Kernel {
     const { record } = running
     const now = this.timer.now()
     running.startedAt = now
+    this.#rate?.begin(record, now)
     record.counters.attempts++
     if (++record.attempts === 1) {
       record.counters.waitTime.record(now - Math.max(record.admittedAt, record.dueAt))
