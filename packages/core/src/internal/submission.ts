@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Inspectable from "effect/Inspectable"
 import { QueueFullError, TaskManagerStoppedError } from "../TaskError.ts"
 import type { TaskHandle, TaskOutcome } from "../TaskHandle.ts"
 import { CurrentTask, type TaskState } from "../TaskInfo.ts"
@@ -227,11 +228,12 @@ export const currentTask = (fiber: Fiber.Fiber<unknown, unknown>): RunningTask |
   return task instanceof RunningTask && task.live ? task : undefined
 }
 
-class Handle implements TaskHandle<unknown, unknown> {
+class Handle extends Inspectable.Class implements TaskHandle<unknown, unknown> {
   readonly #kernel: Kernel
   readonly #record: TaskRecord
 
   constructor(kernel: Kernel, record: TaskRecord) {
+    super()
     this.#kernel = kernel
     this.#record = record
   }

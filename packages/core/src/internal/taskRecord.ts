@@ -10,7 +10,7 @@ import type * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import { NodeInspectSymbol } from "effect/Inspectable"
+import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import type * as Tracer from "effect/Tracer"
 import type { AbortReason, TaskAbortedError, TaskFailedError } from "../TaskError.ts"
@@ -136,7 +136,7 @@ export class TaskRecord {
 }
 
 /** One attempt, from its worker's taking it to what becomes of it: the value of `CurrentTask`. */
-export class RunningTask implements TaskInfo {
+export class RunningTask extends Inspectable.Class implements TaskInfo {
   readonly record: TaskRecord
   readonly attempts: number
   worker: Worker
@@ -148,6 +148,7 @@ export class RunningTask implements TaskInfo {
   overdrawn = false
 
   constructor(record: TaskRecord, worker: Worker) {
+    super()
     this.record = record
     this.attempts = record.attempts + 1
     this.worker = worker
@@ -195,10 +196,6 @@ export class RunningTask implements TaskInfo {
   toJSON(): unknown {
     const { attempts, group, id, key, name, state, submittedAt } = this
     return { id, name, state, attempts, submittedAt, key, group }
-  }
-
-  [NodeInspectSymbol](): unknown {
-    return this.toJSON()
   }
 }
 
