@@ -25,7 +25,8 @@ import { describeReason, firstLine } from "./internal/causes.ts"
  *   return yield* Effect.flip(tasks.submit(Effect.void))
  * })
  *
- * console.log(await Effect.runPromise(Effect.provide(refused, TaskManager.layer()))) // TaskManagerStoppedError: …
+ * const error = await Effect.runPromise(Effect.provide(refused, TaskManager.layer()))
+ * console.log(error.message) // the task manager has been shut down and takes no new task
  * ```
  *
  * @category errors
@@ -54,7 +55,7 @@ export class TaskManagerStoppedError extends Data.TaggedError("TaskManagerStoppe
  * })
  *
  * const layer = TaskManager.layer({ workers: 1, capacity: 1, gracePeriod: 0 })
- * console.log((await Effect.runPromise(Effect.provide(full, layer))).message) // the queue is full: …
+ * console.log((await Effect.runPromise(Effect.provide(full, layer))).message) // the queue is full: 1 task may wait
  * ```
  *
  * @category errors
@@ -62,13 +63,25 @@ export class TaskManagerStoppedError extends Data.TaggedError("TaskManagerStoppe
  */
 export class QueueFullError extends Data.TaggedError("QueueFullError")<{ readonly capacity: number }> {
   override get message(): string {
-    return `the queue is full: ${this.capacity} tasks may wait`
+    return `the queue is full: ${this.capacity === 1 ? "1 task" : `${this.capacity} tasks`} may wait`
   }
 }
 
 /**
  * Why a task was aborted: somebody cancelled it, its `timeToStart` or `timeToLive` ran out, or the manager was shut
  * down.
+ *
+ * ```ts
+ * import { TaskManager } from "@effect-tasks/core"
+ * import { Effect } from "effect"
+ *
+ * const late = Effect.gen(function*() {
+ *   const handle = yield* TaskManager.submit(Effect.never, { timeToLive: "10 millis" })
+ *   return (yield* Effect.flip(handle.join)).reason
+ * })
+ *
+ * console.log(await Effect.runPromise(Effect.provide(late, TaskManager.layer()))) // expired
+ * ```
  *
  * @category errors
  * @since 0.1.0
@@ -91,7 +104,7 @@ export type AbortReason = "cancelled" | "expired" | "shutdown"
  * })
  *
  * const error = await Effect.runPromise(Effect.provide(cancelled, TaskManager.layer()))
- * console.log(error.reason, error.message) // cancelled, report was aborted (cancelled) …
+ * console.log(error.reason, error.message) // cancelled report was aborted (cancelled) after 0 attempts
  * ```
  *
  * @category errors

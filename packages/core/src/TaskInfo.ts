@@ -12,6 +12,22 @@ import type { AbortReason } from "./TaskError.ts"
  * Where a task is. Waiting: in the queue for its first start. Delayed: a retry or a delayed start, until it starts.
  * Running: on a worker. The others are ends, and a task has exactly one.
  *
+ * ```ts
+ * import { TaskManager } from "@effect-tasks/core"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const tasks = yield* TaskManager
+ *   const later = yield* tasks.submit(Effect.void, { delay: "1 hour" })
+ *   console.log(yield* later.state) // delayed
+ *   yield* tasks.pause
+ *   const waits = yield* tasks.submit(Effect.void)
+ *   console.log(yield* waits.state) // waiting
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, TaskManager.layer({ gracePeriod: 0 })))
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
@@ -19,6 +35,22 @@ export type TaskState = "waiting" | "delayed" | "running" | "completed" | "faile
 
 /**
  * What is known of one task at one moment.
+ *
+ * ```ts
+ * import { TaskManager } from "@effect-tasks/core"
+ * import { Cause, Effect } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const tasks = yield* TaskManager
+ *   const handle = yield* tasks.submit(Effect.fail("no such mailbox"), { name: "send-mail", key: "order-17" })
+ *   yield* handle.await
+ *   const [info] = yield* tasks.list({ state: "failed" })
+ *   console.log(info?.name, info?.key, info?.attempts) // send-mail order-17 1
+ *   console.log(Cause.pretty(info?.cause ?? Cause.empty)) // Error: attempt 1: no such mailbox
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, TaskManager.layer()))
+ * ```
  *
  * @category models
  * @since 0.1.0
@@ -45,6 +77,24 @@ export interface TaskInfo {
 
 /**
  * Something that happened to a task. `seq` counts up by one: a gap tells a slow reader what it missed.
+ *
+ * ```ts
+ * import { TaskManager } from "@effect-tasks/core"
+ * import { Effect, Fiber, Stream } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const tasks = yield* TaskManager
+ *   const reader = yield* tasks.events.pipe(
+ *     Stream.runForEach(({ _tag, seq, task }) => Effect.sync(() => console.log(seq, _tag, task.name))),
+ *     Effect.forkChild({ startImmediately: true })
+ *   )
+ *   yield* tasks.run(Effect.void, { name: "warm-cache" })
+ *   yield* tasks.shutdown()
+ *   yield* Fiber.join(reader) // 1 Submitted warm-cache, 2 Started warm-cache, 3 Completed warm-cache
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, TaskManager.layer()))
+ * ```
  *
  * @category models
  * @since 0.1.0

@@ -46,6 +46,28 @@ type Services<R> = Exclude<R, Scope.Scope | CurrentTask>
  * A task sees the submitter's services, log annotations and span, a `Scope` of its own for each attempt, and
  * {@link CurrentTask}.
  *
+ * ```ts
+ * import { QueueFullError, TaskManager } from "@effect-tasks/core"
+ * import { Effect, Schedule } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const tasks = yield* TaskManager
+ *   const handle = yield* tasks.submit(Effect.succeed("later")) // TaskHandle<string>
+ *   const now = yield* tasks.run(Effect.succeed("now"))
+ *   console.log(yield* handle.join, now) // later now
+ *
+ *   yield* tasks.schedule(Effect.void, Schedule.cron("0 3 * * *", "UTC"), { name: "report" })
+ *
+ *   yield* tasks.pause // fill the queue: capacity 1
+ *   yield* tasks.submit(Effect.void)
+ *   const refused = yield* Effect.flip(tasks.trySubmit(Effect.void))
+ *   console.log(refused instanceof QueueFullError) // true
+ * })
+ *
+ * const layer = TaskManager.layer({ capacity: 1, gracePeriod: 0 })
+ * await Effect.runPromise(Effect.scoped(Effect.provide(program, layer)))
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
@@ -54,6 +76,9 @@ export interface Submitter<Self = never> {
    * Waits for room, then gives a handle; the task itself runs later.
    *
    * Interrupting the wait leaves nothing behind, so `Effect.timeout(submit(…))` is an admission timeout.
+   *
+   * - Errors: `TaskManagerStoppedError`, also for a submit that waits when the shutdown begins.
+   * - Dies on an option out of range, naming it.
    */
   submit<A, E, R, R2 = never>(
     task: Effect.Effect<A, E, R>,
@@ -91,15 +116,33 @@ export interface Submitter<Self = never> {
 /**
  * A running manager.
  *
+ * ```ts
+ * import { TaskManager, type TaskManagerService } from "@effect-tasks/core"
+ * import { Effect } from "effect"
+ *
+ * const drain = (tasks: TaskManagerService) =>
+ *   Effect.gen(function*() {
+ *     yield* tasks.submit(Effect.sleep("20 millis"), { name: "short" })
+ *     yield* tasks.submit(Effect.never, { name: "endless" })
+ *     const { stats, unfinished } = yield* tasks.shutdown({ gracePeriod: "100 millis" })
+ *     console.log(stats.completed, unfinished.map(({ name, reason }) => `${name}: ${reason}`)) // 1 [ 'endless: shutdown' ]
+ *     console.log(yield* tasks.isStopped) // true
+ *   })
+ *
+ * await Effect.runPromise(Effect.provide(TaskManager.use(drain), TaskManager.layer()))
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
 export interface TaskManagerService extends Submitter, Tasks {
   /** Starts nothing more until `resume`; what runs goes on, and submits are still taken while there is room. */
   readonly pause: Effect.Effect<void>
+  /** Goes on after a `pause`. */
   readonly resume: Effect.Effect<void>
   /** Waits until nothing is waiting, delayed, running or suspended; at once when that is so. */
   readonly awaitIdle: Effect.Effect<void>
+  /** The numbers of this instant. */
   readonly stats: Effect.Effect<TaskStats>
   /** True only after everything has ended. */
   readonly isStopped: Effect.Effect<boolean>
@@ -116,6 +159,18 @@ export interface TaskManagerService extends Submitter, Tasks {
 
 /**
  * A manager's class: the service key, its layers, and the submits as statics.
+ *
+ * ```ts
+ * import { type ManagerClass, TaskManager } from "@effect-tasks/core"
+ * import { Effect } from "effect"
+ *
+ * class Mail extends TaskManager.Named<Mail>()("app/Mail") {}
+ *
+ * const workersOf = <Self, Id extends string>(manager: ManagerClass<Self, Id>) =>
+ *   manager.use((tasks) => Effect.map(tasks.stats, (stats) => stats.workers))
+ *
+ * console.log(await Effect.runPromise(Effect.provide(workersOf(Mail), Mail.layer({ workers: 2 })))) // 2
+ * ```
  *
  * @category models
  * @since 0.1.0

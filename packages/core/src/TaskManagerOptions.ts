@@ -9,6 +9,16 @@ import type * as Duration from "effect/Duration"
  * The options of a manager's layer. A value out of range is a bug: the layer dies, naming the option, what was expected
  * and what came.
  *
+ * ```ts
+ * import { TaskManager, type TaskManagerOptions } from "@effect-tasks/core"
+ * import { Effect } from "effect"
+ *
+ * const polite: TaskManagerOptions = { workers: 2, capacity: 100, rate: { limit: 10, window: "1 second" } }
+ * const program = TaskManager.use((tasks) => tasks.stats)
+ * const stats = await Effect.runPromise(Effect.provide(program, TaskManager.layer(polite)))
+ * console.log(stats.workers, stats.capacity) // 2 100
+ * ```
+ *
  * @category options
  * @since 0.1.0
  */

@@ -44,6 +44,24 @@ export type Retry<E> = Schedule.Schedule<unknown, E, unknown> | {
 /**
  * When and in which order a task starts, and how long it may take.
  *
+ * ```ts
+ * import { TaskManager } from "@effect-tasks/core"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const tasks = yield* TaskManager
+ *   yield* tasks.pause
+ *   const note = (line: string) => Effect.sync(() => console.log(line))
+ *   yield* tasks.submit(note("second"))
+ *   yield* tasks.submit(note("first"), { priority: 60 }) // as if it had come a minute earlier
+ *   yield* tasks.submit(note("third"), { delay: "20 millis", timeToLive: "1 minute" })
+ *   yield* tasks.resume
+ *   yield* tasks.awaitIdle // first, second, third
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, TaskManager.layer({ workers: 1 })))
+ * ```
+ *
  * @category options
  * @since 0.1.0
  */
@@ -69,6 +87,28 @@ export interface SubmitOptions {
 
 /**
  * All options of `submit`, `trySubmit`, `run` and `schedule`. `E` is the task's error, `R` what `onFailed` needs.
+ *
+ * ```ts
+ * import { TaskManager, type TaskOptions } from "@effect-tasks/core"
+ * import { Effect } from "effect"
+ *
+ * let runs = 0
+ * const rebuild = Effect.sync(() => void runs++)
+ * const once: TaskOptions = { name: "rebuild-index", key: "index", group: "disk", retry: { times: 3 } }
+ *
+ * const program = Effect.gen(function*() {
+ *   const tasks = yield* TaskManager
+ *   yield* tasks.pause
+ *   const a = yield* tasks.submit(rebuild, once)
+ *   const b = yield* tasks.submit(rebuild, once)
+ *   console.log(a.id === b.id) // true: the second joined the first
+ *   yield* tasks.resume
+ *   yield* tasks.awaitIdle
+ *   console.log(runs) // 1
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, TaskManager.layer()))
+ * ```
  *
  * @category options
  * @since 0.1.0

@@ -11,6 +11,21 @@ import type { TaskInfo, TaskState } from "./TaskInfo.ts"
  * How many tasks are where. At every instant `submitted` is the sum of the six states; `completed`, `failed` and
  * `aborted` count since the manager was made.
  *
+ * ```ts
+ * import { TaskManager } from "@effect-tasks/core"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const tasks = yield* TaskManager
+ *   yield* tasks.run(Effect.void)
+ *   yield* tasks.submit(Effect.void, { delay: "1 hour" })
+ *   const { completed, delayed, manager, submitted } = yield* tasks.stats
+ *   console.log(submitted, completed, delayed, manager) // 2 1 1 running
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, TaskManager.layer({ gracePeriod: 0 })))
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
@@ -21,10 +36,28 @@ export interface TaskStats extends Readonly<Record<TaskState | "submitted" | "wo
 /**
  * What a shutdown leaves: nothing is pending any more.
  *
+ * ```ts
+ * import { TaskManager } from "@effect-tasks/core"
+ * import { Cause, Effect, Option } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const tasks = yield* TaskManager
+ *   yield* tasks.submit(Effect.never, { name: "endless" })
+ *   const { cause, stats, unfinished } = yield* tasks.shutdown({ gracePeriod: 0 })
+ *   console.log(unfinished.map(({ name, reason }) => [name, reason])) // [ [ 'endless', 'shutdown' ] ]
+ *   console.log(Cause.pretty(Option.getOrThrow(cause)))
+ *   // TaskAbortedError: endless was aborted (shutdown) after 0 attempts
+ *   console.log(stats.aborted) // 1
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, TaskManager.layer()))
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
 export interface ShutdownReport {
+  /** As they stand at the end: nothing is waiting, delayed or running. */
   readonly stats: TaskStats
   /** Every task that failed or was aborted during shutdown. */
   readonly unfinished: ReadonlyArray<TaskInfo>

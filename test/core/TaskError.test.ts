@@ -1,4 +1,4 @@
-import { TaskManager } from "@effect-tasks/core"
+import { QueueFullError, TaskManager } from "@effect-tasks/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Data, Effect, Redacted } from "effect"
 
@@ -31,4 +31,11 @@ describe("a failure without a message", () => {
         "Offline: attempt 1"
       ])
     }))
+})
+
+describe("QueueFullError", () => {
+  it("says how many tasks may wait", () => {
+    assert.strictEqual(new QueueFullError({ capacity: 1 }).message, "the queue is full: 1 task may wait")
+    assert.strictEqual(new QueueFullError({ capacity: 2 }).message, "the queue is full: 2 tasks may wait")
+  })
 })
