@@ -259,7 +259,7 @@ describe("checksums", { timeout: 120_000 }, () => {
     }
     const few = await memory("few", 700)
     const many = await memory("many", 5_000)
-    assert.isBelow(many, few + 0.6)
+    assert.isBelow(many, few + 1)
   })
 })
 

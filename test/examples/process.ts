@@ -10,6 +10,7 @@ export const example = (name: string): string => fileURLToPath(new URL(`../../ex
 /** The compile cache makes the start of a process a third shorter. Colours are what the example decides. */
 const environment = {
   ...process.env,
+  CI: undefined,
   FORCE_COLOR: undefined,
   NODE_COMPILE_CACHE: fileURLToPath(new URL("../../node_modules/.cache/compile", import.meta.url))
 }
