@@ -313,14 +313,14 @@ const delayed: Benchmark = {
       title: "delayed tasks: submit",
       unit: "tasks/s",
       compare: "ratio",
-      goals: within(sizes.map(tasksOf), 2, 6)
+      goals: within(sizes.map(tasksOf), 2, Infinity)
     },
     {
       name: "drainedPerSecond",
       title: "delayed tasks: come due and run",
       unit: "tasks/s",
       compare: "ratio",
-      goals: within(sizes.map(tasksOf), 2, 6)
+      goals: within(sizes.map(tasksOf), 2, Infinity)
     }
   ]
 }
