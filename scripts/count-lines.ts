@@ -5,7 +5,7 @@ import { parseSync } from "rolldown/utils"
 import { coreSource } from "./bundle.ts"
 
 // The goal is 1,500. This holds the present size, nearly twice that: what the laws need under every interleaving.
-const limit = 2_950
+const limit = 3_050
 const apart = /^(internal\/)?(Task|TaskEngine|MemoryEngine|engine.*|memoryEngine.*|testing|bullmq)\.ts$/
 
 const codeLines = (file: string, source: string): number => {
