@@ -312,6 +312,35 @@ describe("lending goes through other managers", () => {
       assert.strictEqual(yield* ended(fiber), "x")
     }).pipe(Effect.provide(threeManagers)))
 
+  for (const capacity of [0, 1, 64]) {
+    it.effect(`when two managers run each other's tasks at the same time, at capacity ${capacity}`, () =>
+      Effect.gen(function*() {
+        const a = yield* A
+        const b = yield* B
+        const handles = [
+          yield* a.submit(Effect.delay(b.run(Effect.delay(a.run(Effect.void), 1)), 1)),
+          yield* b.submit(Effect.delay(a.run(Effect.delay(b.run(Effect.void), 1)), 1))
+        ]
+        yield* quiet
+        for (let i = 0; i < 3; i++) yield* after(1)
+        for (const handle of handles) assert.strictEqual(yield* handle.state, "completed")
+      }).pipe(Effect.provide(Layer.merge(A.layer({ ...one, capacity }), B.layer({ ...one, capacity })))))
+  }
+
+  it.effect("when three managers run each other's in a ring, and the last to wait waits elsewhere", () =>
+    Effect.gen(function*() {
+      const [a, b, c] = [yield* A, yield* B, yield* C]
+      const handles = [
+        yield* a.submit(Effect.delay(b.run(Effect.void), 1)),
+        yield* b.submit(Effect.delay(c.run(Effect.void), 2)),
+        yield* c.submit(Effect.delay(a.run(Effect.void), 3))
+      ]
+      yield* quiet
+      for (const handle of handles) assert.strictEqual(yield* handle.state, "running")
+      for (let i = 0; i < 3; i++) yield* after(1)
+      for (const handle of handles) assert.strictEqual(yield* handle.state, "completed")
+    }).pipe(Effect.provide(threeManagers)))
+
   it.effect("but not when the task of A no longer waits", () =>
     Effect.gen(function*() {
       const a = yield* A

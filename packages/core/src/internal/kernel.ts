@@ -53,7 +53,7 @@ export class Kernel {
   readonly ledger: Ledger
   readonly keys = new Keys()
   readonly admission: Admission
-  readonly lending = new Lending(() => this.advance())
+  readonly lending: Lending
   readonly crew: Crew
 
   phase: "running" | "draining" | "stopped" = "running"
@@ -98,6 +98,7 @@ export class Kernel {
     this.#rate = config.rate && new RateLimit(config.rate.limit, config.rate.window)
     this.#wakeUps = new WakeUps(Context.get(context, Scheduler.Scheduler))
     this.ledger = new Ledger(config.keepFailed, reactions.named)
+    this.lending = new Lending(config.workers, () => this.advance())
     this.crew = new Crew(Array.from({ length: config.workers }, () => new Worker(this.lending)), this.#wakeUps)
   }
 
@@ -243,7 +244,9 @@ export class Kernel {
       this.#assign(record, taker)
       if (this.admission.size > 0) this.#admit()
     }
-    if (this.lending.active) this.lending.lend(this.#start, this.#taker)
+    if (this.lending.active && this.ledger.waiting + this.ledger.delayed + this.admission.size > 0) {
+      this.lending.lend(this.#start, this.#taker)
+    }
   }
 
   #admit(): void {
@@ -376,8 +379,7 @@ export class Kernel {
   attends(running: RunningTask): void {
     const { record, worker } = running
     worker.attending = worker.current = record
-    if (!worker.substitute) this.lending.repay(running)
-    this.advance()
+    this.lending.stands(running)
   }
 
   // --- out ---

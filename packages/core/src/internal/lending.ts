@@ -8,29 +8,25 @@
  * in whatever order they began.
  */
 import type { RunningTask, TaskRecord } from "./taskRecord.ts"
-import {
-  dependsOn,
-  mayBeNext,
-  nextInGroup,
-  nextTowards,
-  noWaits,
-  type Wait,
-  waitsBehind,
-  waitsBeyond
-} from "./waits.ts"
+import { dependsOn, mayBeNext, nextInGroup, nextTowards, noWaits, type Wait, waitsBehind } from "./waits.ts"
 import { type Taker, Worker } from "./worker.ts"
 
 /** The running tasks of one manager that wait. */
 export class Lending {
   /** Tasks that go on although their worker is lent: as many free workers take nothing. */
   overdraft = 0
+  readonly #workers: number
   readonly #advance: () => void
   readonly #waiting = new Set<RunningTask>()
+  /** How many of their waits lead to each other manager, and how many, from wherever, are for room here. */
+  readonly #abroad = new Map<Lending, number>()
+  #forRoom = 0
   /** Waits whose end has come while the worker was lent. */
   readonly #over = new Set<Wait>()
 
   /** `advance` does what follows on the manager. */
-  constructor(advance: () => void) {
+  constructor(workers: number, advance: () => void) {
+    this.#workers = workers
     this.#advance = advance
   }
 
@@ -51,10 +47,30 @@ export class Lending {
     if (waiter.waits === noWaits) waiter.waits = new Set()
     waiter.waits.add(wait)
     this.#waiting.add(waiter)
+    this.#count(wait, 1)
     this.repay(waiter)
-    const homes = new Set([this, wait.home])
-    for (const { home } of waitsBeyond(wait)) homes.add(home)
+    this.#advanceAll()
+  }
+
+  /** The worker stands beside its task, again or for the first time. */
+  stands(task: RunningTask): void {
+    if (!task.worker.substitute) this.repay(task)
+    this.#advanceAll()
+  }
+
+  /** Something may start now here, and wherever waits lead from here. */
+  #advanceAll(): void {
+    if (this.#abroad.size === 0) return this.#advance()
+    const homes = new Set<Lending>([this])
+    for (const home of homes) for (const next of home.#abroad.keys()) homes.add(next)
     for (const home of homes) home.#advance()
+  }
+
+  /** The tasks beside which all workers stand, when no other can start before one of them goes on. */
+  get allWaiting(): ReadonlyArray<RunningTask> {
+    if (this.#waiting.size < this.#workers) return none
+    const waiting = Array.from(this.#waiting).filter(canLend)
+    return waiting.length < this.#workers ? none : waiting
   }
 
   /** What was waited for has come. */
@@ -114,13 +130,24 @@ export class Lending {
 
   #forget(wait: Wait): void {
     const { waits } = wait.waiter
-    if (waits.delete(wait) && waits.size === 0) this.#waiting.delete(wait.waiter)
+    if (!waits.delete(wait)) return
+    this.#count(wait, -1)
+    if (waits.size === 0) this.#waiting.delete(wait.waiter)
+  }
+
+  #count({ home, target }: Wait, change: 1 | -1): void {
+    if (target === undefined) home.#forRoom += change
+    if (home === this) return
+    const count = (this.#abroad.get(home) ?? 0) + change
+    if (count > 0) this.#abroad.set(home, count)
+    else this.#abroad.delete(home)
   }
 
   // --- what is lent ---
 
   /** A worker whose task waits for room: it may take any task. */
   get forAnyTask(): Worker | undefined {
+    if (this.#forRoom === 0) return undefined
     for (const task of this.#waiting) {
       if (!canLend(task)) continue
       for (const { home, target } of waitsBehind(task)) if (target === undefined && home === this) return task.worker
@@ -157,6 +184,7 @@ export class Lending {
   }
 
   #nextInGroups(task: RunningTask): TaskRecord | undefined {
+    if (this.#forRoom === 0) return undefined
     for (const wait of task.waits) {
       if (wait.target !== undefined || wait.home !== this) continue
       // The groups of those that do not go on before there is room: nothing else might make any.
@@ -169,7 +197,7 @@ export class Lending {
   }
 }
 
-const none: ReadonlyArray<Wait> = []
+const none: ReadonlyArray<never> = []
 
 /** Another task of its group runs meanwhile, and the two must not run at once. */
 const lendsGroup = ({ record, waits }: RunningTask): boolean =>

@@ -60,10 +60,14 @@ export function* waitsBehind(task: RunningTask, seen = new Set<RunningTask>()): 
 }
 
 /** The waits of what has to end before this one can. */
-export function* waitsBeyond({ lane, target }: Wait, seen = new Set<RunningTask>()): Generator<Wait, void> {
+function* waitsBeyond({ home, lane, target }: Wait, seen = new Set<RunningTask>()): Generator<Wait, void> {
   const first = target && firstOfKey(target)
   const running = first?.running ?? (first?.lane ?? lane)?.holders.at(-1)?.running
   if (running !== undefined) yield* waitsBehind(running, seen)
+  // It has no place yet, and all who have one wait.
+  else if (first === undefined || first.queue !== undefined) {
+    for (const task of home.allWaiting) yield* waitsBehind(task, seen)
+  }
 }
 
 /** What has to start next so that `target` comes to its end; undefined when something else has to happen first. */
