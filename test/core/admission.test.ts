@@ -1,23 +1,8 @@
 import { QueueFullError, TaskManager, type TaskManagerOptions, TaskManagerStoppedError } from "@effect-tasks/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Layer, Logger, Option, Schedule, Scheduler, Scope } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Logger, Option, Schedule, Scheduler, Scope } from "effect"
 import { TestClock } from "effect/testing"
-
-/** Runs in a fiber of its own, up to where it suspends. */
-const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
-
-const times = <A, E, R>(n: number, effect: (i: number) => Effect.Effect<A, E, R>) =>
-  Effect.forEach(Array.from({ length: n }, (_, i) => i), effect)
-
-/** Submits a task that runs until it is let go; it has begun. */
-const busy = Effect.gen(function*() {
-  const begun = yield* Deferred.make<void>()
-  const gate = yield* Deferred.make<void>()
-  yield* TaskManager.submit(Effect.andThen(Deferred.succeed(begun, undefined), Deferred.await(gate)))
-  yield* Deferred.await(begun)
-  yield* Effect.yieldNow
-  return { letGo: Deferred.succeed(gate, undefined) }
-})
+import { busy, start, times } from "./submitting.ts"
 
 /** Other fibers take n turns. */
 const turns = (n: number) => times(n, () => Effect.yieldNow)
@@ -48,7 +33,7 @@ describe("admission", () => {
       it.effect("submit waits for a place, and each task that ends makes room for one", () =>
         Effect.gen(function*() {
           const tasks = yield* TaskManager
-          const { letGo } = yield* busy
+          const { letGo } = yield* busy()
           yield* times(workers - 1 + capacity, () => tasks.submit(Effect.never))
           const suspended = yield* times(5, () => start(tasks.submit(Effect.never)))
           assert.strictEqual((yield* tasks.stats).submitted, workers + capacity)
@@ -137,7 +122,7 @@ describe("admission", () => {
         const failing = Effect.suspend(() => order.push("retried") === 1 ? Effect.fail("x") : Effect.void)
         yield* tasks.submit(failing, { retry: Schedule.spaced("1 second") })
         yield* TestClock.adjust(1)
-        const blocker = yield* busy
+        const blocker = yield* busy()
         yield* TestClock.adjust("1 second")
         const suspended = yield* start(tasks.submit(Effect.sync(() => order.push("submitted"))))
         yield* blocker.letGo
@@ -152,7 +137,7 @@ describe("admission", () => {
       it.effect(`they are admitted first come, first served, whatever their priority, with capacity ${capacity}`, () =>
         Effect.gen(function*() {
           const tasks = yield* TaskManager
-          const { letGo } = yield* busy
+          const { letGo } = yield* busy()
           yield* times(capacity, () => tasks.submit(Effect.void))
           const admitted: Array<number> = []
           const producers = yield* times(20, (i) =>
@@ -168,7 +153,7 @@ describe("admission", () => {
       it.effect(`a place that comes is the first one's at once, so trySubmit cannot take it, with capacity ${capacity}`, () =>
         Effect.gen(function*() {
           const tasks = yield* TaskManager
-          const { letGo } = yield* busy
+          const { letGo } = yield* busy()
           yield* times(capacity, () => tasks.submit(Effect.never))
           const first = yield* start(tasks.submit(Effect.never))
           yield* letGo
@@ -195,7 +180,7 @@ describe("admission", () => {
     it.effect("the one behind gets the place when the first is interrupted", () =>
       Effect.gen(function*() {
         const tasks = yield* TaskManager
-        const { letGo } = yield* busy
+        const { letGo } = yield* busy()
         const [first, second] = yield* times(2, () => start(tasks.submit(Effect.never)))
         yield* Fiber.interrupt(first!)
         yield* letGo
@@ -222,7 +207,7 @@ describe("admission", () => {
         for (let steps = 0; steps < 30; steps++) {
           const { completed } = yield* Effect.gen(function*() {
             const tasks = yield* TaskManager
-            const { letGo } = yield* busy
+            const { letGo } = yield* busy()
             yield* times(capacity, () => tasks.submit(Effect.void))
             const producer = yield* start(stepwise(tasks.submit(Effect.void)))
             yield* turns(steps)
@@ -240,7 +225,7 @@ describe("admission", () => {
         for (let steps = 0; steps < 30; steps++) {
           yield* Effect.gen(function*() {
             const tasks = yield* TaskManager
-            yield* busy
+            yield* busy()
             yield* times(capacity, () => tasks.submit(Effect.void))
             const producer = yield* start(stepwise(tasks.submit(Effect.void)))
             yield* turns(steps)
@@ -264,7 +249,7 @@ describe("admission", () => {
     ) =>
       Effect.gen(function*() {
         const tasks = yield* TaskManager
-        const blocker = yield* busy
+        const blocker = yield* busy()
         yield* times(capacity, () => tasks.submit(Effect.void))
         const producer = yield* start(stepwise(produce(tasks, task)))
         yield* turns(50)
@@ -321,7 +306,7 @@ describe("admission", () => {
     it.effect("before there is room leaves no trace", () =>
       Effect.gen(function*() {
         const tasks = yield* TaskManager
-        const blocker = yield* busy
+        const blocker = yield* busy()
         let runs = 0
         const producers = yield* times(50, () => start(tasks.submit(Effect.sync(() => runs++))))
         for (const producer of producers) yield* Fiber.interrupt(producer)
@@ -336,7 +321,7 @@ describe("admission", () => {
     Effect.gen(function*() {
       const levels: Array<string> = []
       const logger = Logger.make(({ logLevel }) => void levels.push(logLevel))
-      const { letGo } = yield* busy
+      const { letGo } = yield* busy()
       const producer = yield* start(TaskManager.run(Effect.fail("x")).pipe(Effect.provide(Logger.layer([logger]))))
       yield* letGo
       assert.strictEqual(yield* Effect.flip(Fiber.join(producer)), "x")
@@ -347,7 +332,7 @@ describe("admission", () => {
     it.effect("gives up exactly at its time and leaves nothing behind", () =>
       Effect.gen(function*() {
         const tasks = yield* TaskManager
-        const { letGo } = yield* busy
+        const { letGo } = yield* busy()
         let runs = 0
         const producer = yield* start(Effect.timeout(tasks.submit(Effect.sync(() => runs++)), "1 second"))
         yield* TestClock.adjust("999 millis")
@@ -425,7 +410,7 @@ describe("admission", () => {
     it.effect("what got its place in the same tick is in, what did not is refused", () =>
       Effect.gen(function*() {
         const tasks = yield* TaskManager
-        const { letGo } = yield* busy
+        const { letGo } = yield* busy()
         const [first, second] = yield* times(2, (i) => start(tasks.submit(Effect.as(Effect.sleep("1 second"), i))))
         yield* letGo
         const shutdown = yield* start(tasks.shutdown({ gracePeriod: "2 seconds" }))

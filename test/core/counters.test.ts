@@ -7,13 +7,9 @@ import {
 } from "@effect-tasks/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Metric, Option, Schedule, Scheduler, Stream } from "effect"
-import { TestClock } from "effect/testing"
+import { after, quiet } from "./virtualTime.ts"
 
 const states: ReadonlyArray<TaskState> = ["waiting", "delayed", "running", "completed", "failed", "aborted"]
-
-/** Lets everything run that can; `adjust` first, since the clock's first sleep without one is interruptible anywhere. */
-const quiet = Effect.andThen(TestClock.adjust(0), Effect.repeat(Effect.yieldNow, { times: 50 }))
-const after = (millis: number) => Effect.andThen(TestClock.adjust(millis), quiet)
 
 const ownMetrics = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.provideService(effect, Metric.MetricRegistry, new Map())

@@ -1,13 +1,8 @@
-import { QueueFullError, TaskManager, type TaskManagerOptions } from "@effect-tasks/core"
+import { TaskManager, type TaskManagerOptions } from "@effect-tasks/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber, Layer, Logger, Option, References, Schedule } from "effect"
 import { TestClock } from "effect/testing"
-
-/** Runs in a fiber of its own, up to where it suspends. */
-const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
-
-const times = <A, E, R>(n: number, effect: (i: number) => Effect.Effect<A, E, R>) =>
-  Effect.forEach(Array.from({ length: n }, (_, i) => i), effect)
+import { isFull, start, times } from "./submitting.ts"
 
 /** A manager that logs into `entries`. */
 const manager = (options: TaskManagerOptions, entries: Array<string> = []) => {
@@ -19,9 +14,6 @@ const manager = (options: TaskManagerOptions, entries: Array<string> = []) => {
     Layer.provideMerge(TaskManager.layer({ gracePeriod: 0, ...options }), Logger.layer([logger]))
   )
 }
-
-const isFull = (effect: Effect.Effect<unknown, unknown>) =>
-  Effect.map(Effect.flip(effect), (error) => error instanceof QueueFullError)
 
 /** Fails while the outage lasts. */
 const outage = () => {

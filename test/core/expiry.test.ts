@@ -1,14 +1,10 @@
 import { type SubmitOptions, type TaskHandle, TaskManager, type TaskManagerOptions } from "@effect-tasks/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Option, Schedule } from "effect"
-import { TestClock } from "effect/testing"
+import { after, quiet } from "./virtualTime.ts"
 
 const manager = (options?: TaskManagerOptions) => TaskManager.layer({ gracePeriod: 0, ...options })
 const oneWorker = manager({ workers: 1 })
-
-/** Lets everything run that can; `adjust` first, since the clock's first sleep without one is interruptible anywhere. */
-const quiet = Effect.andThen(TestClock.adjust(0), Effect.repeat(Effect.yieldNow, { times: 50 }))
-const after = (millis: number) => Effect.andThen(TestClock.adjust(millis), quiet)
 
 /** Fails unless the task ends, as expired, after `millis` and not a millisecond before. */
 const expiresAfter = (handle: TaskHandle<unknown, unknown>, millis: number) =>

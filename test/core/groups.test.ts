@@ -1,28 +1,11 @@
-import { QueueFullError, TaskManager, type TaskManagerOptions } from "@effect-tasks/core"
+import { TaskManager, type TaskManagerOptions } from "@effect-tasks/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Logger, Schedule } from "effect"
+import { Effect, Fiber, Layer, Logger, Schedule } from "effect"
 import { TestClock } from "effect/testing"
-
-/** Runs in a fiber of its own, up to where it suspends. */
-const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
-
-const times = <A, E, R>(n: number, effect: (i: number) => Effect.Effect<A, E, R>) =>
-  Effect.forEach(Array.from({ length: n }, (_, i) => i), effect)
+import { busy, isFull, start, times } from "./submitting.ts"
 
 const manager = (options: TaskManagerOptions) =>
   Effect.provide(Layer.provideMerge(TaskManager.layer({ gracePeriod: 0, ...options }), Logger.layer([])))
-
-/** Submits a task that runs until it is let go; it has begun. */
-const busy = (group?: string) =>
-  Effect.gen(function*() {
-    const begun = yield* Deferred.make<void>()
-    const gate = yield* Deferred.make<void>()
-    const task = Effect.andThen(Deferred.succeed(begun, undefined), Deferred.await(gate))
-    const handle = yield* TaskManager.submit(task, { group })
-    yield* Deferred.await(begun)
-    yield* Effect.yieldNow
-    return { handle, letGo: Deferred.succeed(gate, undefined) }
-  })
 
 /** Tasks that note when they begin and end, in seconds. */
 const journal = () => {
@@ -38,8 +21,6 @@ const journal = () => {
 }
 
 const g = { group: "g" }
-const isFull = (effect: Effect.Effect<unknown, unknown>) =>
-  Effect.map(Effect.flip(effect), (error) => error instanceof QueueFullError)
 
 describe("groups", () => {
   describe("order", () => {
@@ -185,7 +166,7 @@ describe("groups", () => {
       it.effect(`${groupCapacity} of a group may wait, and one runs`, () =>
         Effect.gen(function*() {
           const tasks = yield* TaskManager
-          const { letGo } = yield* busy("g")
+          const { letGo } = yield* busy({ group: "g" })
           yield* times(groupCapacity, () => tasks.trySubmit(Effect.never, g))
           assert.isTrue(yield* isFull(tasks.trySubmit(Effect.never, g)))
           yield* tasks.trySubmit(Effect.never, { group: "h" })
@@ -200,7 +181,7 @@ describe("groups", () => {
       it.effect(`submits that wait for one of ${groupCapacity} places of their group hold up nobody else`, () =>
         Effect.gen(function*() {
           const tasks = yield* TaskManager
-          yield* busy("g")
+          yield* busy({ group: "g" })
           yield* times(groupCapacity + 50, () => start(tasks.submit(Effect.never, g)))
           yield* tasks.trySubmit(Effect.never, { group: "h" })
           yield* tasks.submit(Effect.never)
@@ -249,7 +230,7 @@ describe("groups", () => {
               Effect.sync(() => order.push(name))
             )
           )
-        const head = yield* busy("g")
+        const head = yield* busy({ group: "g" })
         const filling = yield* busy()
         yield* tasks.submit(Effect.void, g)
         yield* tasks.submit(Effect.void)
@@ -266,7 +247,7 @@ describe("groups", () => {
     it.effect("an interrupted submit leaves its place in the group to the next", () =>
       Effect.gen(function*() {
         const tasks = yield* TaskManager
-        const { letGo } = yield* busy("g")
+        const { letGo } = yield* busy({ group: "g" })
         yield* tasks.submit(Effect.never, g)
         const [first, second, third] = yield* times(3, () => start(tasks.submit(Effect.never, g)))
         yield* Fiber.interrupt(first!)
@@ -290,7 +271,7 @@ describe("groups", () => {
     it.effect("cancelling one that waits makes room for one", () =>
       Effect.gen(function*() {
         const tasks = yield* TaskManager
-        yield* busy("g")
+        yield* busy({ group: "g" })
         const waiting = yield* tasks.submit(Effect.never, g)
         const [first, second] = yield* times(2, () => start(tasks.submit(Effect.never, g)))
         yield* waiting.cancel
@@ -301,7 +282,7 @@ describe("groups", () => {
     it.effect("with capacity 0 a group's second task waits apart while other tasks get the free worker", () =>
       Effect.gen(function*() {
         const tasks = yield* TaskManager
-        const { letGo } = yield* busy("g")
+        const { letGo } = yield* busy({ group: "g" })
         const suspended = yield* times(100, () => start(tasks.submit(Effect.never, g)))
         const other = yield* busy()
         assert.isTrue(yield* isFull(tasks.trySubmit(Effect.void)))
@@ -337,7 +318,7 @@ describe("groups", () => {
     it.effect(`a group that is busy holds up nobody, with ${capacity} places, ${groupCapacity} for a group`, () =>
       Effect.gen(function*() {
         const tasks = yield* TaskManager
-        const { letGo } = yield* busy("g")
+        const { letGo } = yield* busy({ group: "g" })
         const suspended = yield* times(10, () => start(tasks.submit(Effect.void, g)))
         yield* tasks.trySubmit(Effect.void)
         yield* letGo
@@ -516,7 +497,7 @@ describe("groups", () => {
       Effect.gen(function*() {
         const tasks = yield* TaskManager
         const { lines, task } = journal()
-        const { letGo } = yield* busy("g")
+        const { letGo } = yield* busy({ group: "g" })
         const filling = yield* times(2, () => tasks.submit(Effect.void, { delay: "1 hour" }))
         const suspended = yield* start(tasks.submit(task("delayed"), { ...g, delay: "1 second" }))
         yield* letGo
@@ -531,7 +512,7 @@ describe("groups", () => {
       Effect.gen(function*() {
         const tasks = yield* TaskManager
         yield* times(5, () => tasks.trySubmit(Effect.void, { ...g, delay: "1 second" }))
-        yield* busy("g")
+        yield* busy({ group: "g" })
         yield* tasks.trySubmit(Effect.void, g)
         assert.isTrue(yield* isFull(tasks.trySubmit(Effect.void, g)))
         yield* TestClock.adjust("1 minute")

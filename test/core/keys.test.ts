@@ -1,41 +1,14 @@
-import {
-  QueueFullError,
-  TaskAbortedError,
-  type TaskHandle,
-  TaskManager,
-  type TaskManagerOptions,
-  type TaskOptions
-} from "@effect-tasks/core"
+import { TaskAbortedError, type TaskHandle, TaskManager, type TaskManagerOptions } from "@effect-tasks/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Logger, Option, Schedule, Scheduler } from "effect"
 import { TestClock } from "effect/testing"
-
-/** Runs in a fiber of its own, up to where it suspends. */
-const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
-
-const times = <A, E, R>(n: number, effect: (i: number) => Effect.Effect<A, E, R>) =>
-  Effect.forEach(Array.from({ length: n }, (_, i) => i), effect)
+import { busy, isFull, start, times } from "./submitting.ts"
 
 const manager = (options: TaskManagerOptions) =>
   Effect.provide(Layer.provideMerge(TaskManager.layer({ gracePeriod: 0, ...options }), Logger.layer([])))
 
-/** Submits a task that runs until it is let go; it has begun. */
-const busy = (options?: TaskOptions) =>
-  Effect.gen(function*() {
-    const begun = yield* Deferred.make<void>()
-    const gate = yield* Deferred.make<void>()
-    const task = Effect.andThen(Deferred.succeed(begun, undefined), Deferred.await(gate))
-    const handle = yield* TaskManager.submit(task, options)
-    yield* Deferred.await(begun)
-    yield* Effect.yieldNow
-    return { handle, letGo: Deferred.succeed(gate, undefined) }
-  })
-
 const k = { key: "k" }
 const refresh = { key: "k", keyUntil: "start" } as const
-
-const isFull = (effect: Effect.Effect<unknown, unknown>) =>
-  Effect.map(Effect.flip(effect), (error) => error instanceof QueueFullError)
 
 const assertSame = (a: TaskHandle<unknown, unknown>, b: TaskHandle<unknown, unknown>) => assert.strictEqual(a.id, b.id)
 

@@ -1,7 +1,7 @@
 import { TaskManager, type TaskManagerOptions, type TaskOptions } from "@effect-tasks/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, References, Schedule } from "effect"
-import { TestClock } from "effect/testing"
+import { after, quiet } from "./virtualTime.ts"
 
 class A extends TaskManager.Named<A>()("A") {}
 class B extends TaskManager.Named<B>()("B") {}
@@ -10,10 +10,6 @@ class C extends TaskManager.Named<C>()("C") {}
 const one = { workers: 1, gracePeriod: 0 }
 const manager = (options: TaskManagerOptions) => TaskManager.layer({ gracePeriod: 0, ...options })
 const threeManagers = Layer.mergeAll(A.layer(one), B.layer(one), C.layer(one))
-
-/** Lets everything run that can; `adjust` first, since the clock's first sleep without one is interruptible anywhere. */
-const quiet = Effect.andThen(TestClock.adjust(0), Effect.repeat(Effect.yieldNow, { times: 50 }))
-const after = (millis: number) => Effect.andThen(TestClock.adjust(millis), quiet)
 
 /** What the fiber ended with; fails when it has not ended. */
 const ended = <X, E>(fiber: Fiber.Fiber<X, E>) =>

@@ -2,12 +2,7 @@ import { QueueFullError, TaskManager, type TaskManagerOptions } from "@effect-ta
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Logger, Schedule, Schema } from "effect"
 import { TestClock } from "effect/testing"
-
-/** Runs in a fiber of its own, up to where it suspends. */
-const start = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
-
-const times = <A, E, R>(n: number, effect: (i: number) => Effect.Effect<A, E, R>) =>
-  Effect.forEach(Array.from({ length: n }, (_, i) => i), effect)
+import { start, times } from "./submitting.ts"
 
 const manager = (options: TaskManagerOptions) =>
   Effect.provide(

@@ -21,13 +21,9 @@ import {
   Scope,
   Stream
 } from "effect"
-import { TestClock } from "effect/testing"
+import { after, quiet } from "./virtualTime.ts"
 
 const manager = (options?: TaskManagerOptions) => TaskManager.layer(options)
-
-/** Lets everything run that can; `adjust` first, since the clock's first sleep without one is interruptible anywhere. */
-const quiet = Effect.andThen(TestClock.adjust(0), Effect.repeat(Effect.yieldNow, { times: 50 }))
-const after = (millis: number) => Effect.andThen(TestClock.adjust(millis), quiet)
 
 /** Begins a shutdown and comes back while it is under way. */
 const begin = (tasks: TaskManagerService, gracePeriod?: number) =>
