@@ -45,9 +45,7 @@ export const markedReasons = ({ attempt, cause }: FailedAttempt): ReadonlyArray<
       return Cause.makeDieReason(plainError(`attempt ${attempt}: interrupted itself`))
     }
     const error = rendered(reason)
-    const head = `${error.name}: ${error.message}`
-    error.message = `attempt ${attempt}${error.message === "" ? "" : `: ${error.message}`}`
-    error.stack = `${error.name}: ${error.message}${error.stack?.slice(head.length) ?? ""}`
+    reword(error, `attempt ${attempt}${error.message === "" ? "" : `: ${error.message}`}`)
     return Cause.isFailReason(reason) ? Cause.makeFailReason(error) : Cause.makeDieReason(error)
   })
 
@@ -65,10 +63,15 @@ const withFields = (error: Error): Error => {
   if (error.message !== "") return error
   const fields = Object.entries(error).filter(([key]) => key !== "name" && key !== "_tag")
   if (fields.length === 0) return error
-  const head = `${error.name}: `
-  error.message = Formatter.format(Object.fromEntries(fields))
-  error.stack = `${head}${error.message}${error.stack?.slice(head.length) ?? ""}`
+  reword(error, Formatter.format(Object.fromEntries(fields)))
   return error
+}
+
+/** Gives the error another message, which its stack begins with. */
+const reword = (error: Error, message: string): void => {
+  const head = `${error.name}: ${error.message}`
+  error.message = message
+  error.stack = `${error.name}: ${message}${error.stack?.slice(head.length) ?? ""}`
 }
 
 /** What went wrong beside the task, as defects: it stands among the task's typed failures. */

@@ -121,9 +121,7 @@ export class Kernel {
 
   laneOf(id: string): Lane {
     let lane = this.#lanes.get(id)
-    if (lane === undefined) {
-      this.#lanes.set(id, lane = new Lane(id))
-    }
+    if (lane === undefined) this.#lanes.set(id, lane = new Lane(id))
     lane.members++
     return lane
   }
@@ -153,7 +151,7 @@ export class Kernel {
   }
 
   #admissible(record: TaskRecord, since: number): boolean {
-    if (this.ledger.delayed >= this.config.maxDelayed) return this.#delayedIsFull()
+    if (this.#delayedIsFull()) return false
     return record.startsDelayed || this.#hasPlace(record) || this.#canHandOver(record, since)
   }
 
@@ -169,11 +167,12 @@ export class Kernel {
   }
 
   #delayedIsFull(): boolean {
+    if (this.ledger.delayed < this.config.maxDelayed) return false
     if (!this.#warnedDelayed) {
       this.#warnedDelayed = true
       this.#reactions.delayedFull()
     }
-    return false
+    return true
   }
 
   /** Accepts the task, into the queue or, when it may not wait there, on a worker, and gives it to suspended submits. */
@@ -319,7 +318,7 @@ export class Kernel {
   /** Hands a submit that stands apart to the worker that its group is lent with. */
   #startSuspended(suspended: Suspended, taker: Taker): boolean {
     const { key } = suspended.record
-    if (this.ledger.delayed >= this.config.maxDelayed) return this.#delayedIsFull()
+    if (this.#delayedIsFull()) return false
     if (key !== undefined && this.keys.running(key) !== undefined) this.admission.standApart(suspended)
     else this.#take(suspended.record, suspended, taker)
     return true

@@ -46,11 +46,19 @@ const recordOf = (kernel: Kernel, work: Work): TaskRecord => {
 /** The same work as a new task, or undefined when there is no room; joins the task that holds its key. */
 export const submitAgain = (kernel: Kernel, work: Work): TaskRecord | undefined => {
   const record = recordOf(kernel, work)
+  const task = joinOrAccept(kernel, record, "submits")
+  if (task === undefined) kernel.discard(record)
+  return task
+}
+
+/** The task that holds the record's key, or its own when there is room. */
+const joinOrAccept = (kernel: Kernel, record: TaskRecord, hold: Hold): TaskRecord | undefined => {
   const holder = record.key === undefined ? undefined : kernel.keys.holder(record.key)
-  const accepted = holder ?? (kernel.tryAccept(record) ? record : undefined)
-  if (accepted !== record) kernel.discard(record)
-  if (accepted !== undefined) accepted.submits++
-  return accepted
+  if (holder !== undefined) kernel.discard(record)
+  else if (!kernel.tryAccept(record)) return undefined
+  const task = holder ?? record
+  task[hold]++
+  return task
 }
 
 /** Keys and groups are per name; the length keeps "a" + "bc" apart from "ab" + "c". */
@@ -92,12 +100,8 @@ const admit = <A, E>(
   Effect.withFiber((fiber): Effect.Effect<A, E | TaskManagerStoppedError> => {
     if (kernel.phase !== "running") return stopped
     const record = prepare(kernel, fiber, effect, options)
-    const holder = record.key === undefined ? undefined : kernel.keys.holder(record.key)
-    if (holder === undefined && !kernel.tryAccept(record)) return claim.whenFull(kernel, record)
-    if (holder !== undefined) kernel.discard(record)
-    const task = holder ?? record
-    task[claim.hold]++
-    return Exit.succeed(claim.take(kernel, task))
+    const task = joinOrAccept(kernel, record, claim.hold)
+    return task === undefined ? claim.whenFull(kernel, record) : Exit.succeed(claim.take(kernel, task))
   })
 
 export const submit = (kernel: Kernel, effect: AnyEffect, options: TaskOptions | undefined) =>
