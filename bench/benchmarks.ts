@@ -239,28 +239,30 @@ const within = (
   guard: number
 ): Readonly<Record<string, Goal>> => Object.fromEntries(labels.slice(1).map((label) => [label, { atMost, guard }]))
 
+const taskCounts = [10_000, 100_000, 1_000_000, 10_000_000]
+
 const tasks: Benchmark = {
   id: "growth tasks",
   rounds: 3,
   setting: { workers: 8, capacity: 1024, tasks: 10_000 },
-  contenders: [10_000, 100_000, 1_000_000, 10_000_000].map((tasks) =>
-    core(tasksOf(tasks), "submit", { setting: { tasks }, slow: tasks > 100_000 })
-  ),
+  contenders: taskCounts.map((tasks) => core(tasksOf(tasks), "submit", { setting: { tasks }, slow: tasks > 100_000 })),
   figures: [{
     name: "perSecond",
     title: "submit no-ops, more and more of them",
     unit: "tasks/s",
     compare: "ratio",
-    goals: within([10_000, 100_000, 1_000_000, 10_000_000].map(tasksOf), 1.25, 3)
+    goals: within(taskCounts.map(tasksOf), 1.25, 3)
   }]
 }
 
 const producersOf = (count: number): string => `${count.toLocaleString("en")} producers`
 
+const producerCounts = [1000, 10_000, 100_000]
+
 const producers: Benchmark = {
   id: "growth producers",
   setting: { workers: 4, capacity: 64, tasks: 100 },
-  contenders: [1000, 10_000, 100_000].map((tasks) =>
+  contenders: producerCounts.map((tasks) =>
     growth(producersOf(tasks), "producers", { setting: { tasks }, slow: tasks > 10_000 })
   ),
   figures: [{
@@ -268,22 +270,24 @@ const producers: Benchmark = {
     title: "suspended producers, each with one task, served in order",
     unit: "tasks/s",
     compare: "ratio",
-    goals: within([1000, 10_000, 100_000].map(producersOf), 1.5, 6)
+    goals: within(producerCounts.map(producersOf), 1.5, 6)
   }]
 }
 
 const groupsOf = (count: number): string => `${count.toLocaleString("en")} groups`
 
+const groupCounts = [10, 1000, 100_000]
+
 const groups: Benchmark = {
   id: "growth groups",
   setting: { workers: 8, capacity: 100_000, tasks: 100_000 },
-  contenders: [10, 1000, 100_000].map((parties) => growth(groupsOf(parties), "groups", { setting: { parties } })),
+  contenders: groupCounts.map((parties) => growth(groupsOf(parties), "groups", { setting: { parties } })),
   figures: [{
     name: "perSecond",
     title: "submit no-ops in groups",
     unit: "tasks/s",
     compare: "ratio",
-    goals: within([10, 1000, 100_000].map(groupsOf), 2, 6)
+    goals: within(groupCounts.map(groupsOf), 2, 6)
   }],
   slow: true
 }
